@@ -1,0 +1,135 @@
+"""A claim: an effect in words, measured over seeds, with its interval and a verdict.
+
+"Method A is better" means nothing until it says by how much, over what, and whether it could be luck. Every chapter ends with such a table, and the tests
+re-run it: a verdict that changes fails the build.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured statement: mean effect, 95 % confidence interval of the mean (equal to it for an exact claim), number of seeds, bound and verdict."""
+
+    statement: str
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    at_least: float | None
+    at_most: float | None
+    unit: str = ""
+    command: str = ""
+    cost: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """The whole interval lies on the claimed side of the bound."""
+        above = self.at_least is None or self.low >= self.at_least
+        return above and (self.at_most is None or self.high <= self.at_most)
+
+    @property
+    def verdict(self) -> str:
+        return "holds" if self.holds else "does not hold"
+
+    @property
+    def bound(self) -> str:
+        parts = [f"≥ {self.at_least:.4g}"] if self.at_least is not None else []
+        return " and ".join(parts + ([f"≤ {self.at_most:.4g}"] if self.at_most is not None else []))
+
+    @property
+    def effect(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        if self.seeds <= 1:
+            return f"{_number(self.mean)}{unit} (exact)"
+        return f"{_number(self.mean)}{unit} [{_number(self.low)}, {_number(self.high)}] over {self.seeds} seeds"
+
+    def __repr__(self) -> str:
+        return f"{self.verdict} · {self.effect}"
+
+    def save(self, path: str | os.PathLike, command: str, cost: str) -> None:
+        """Store a claim that is too costly for a chapter, with the command that measured it and what that cost."""
+        fields = {**self.__dict__, "command": command, "cost": cost}
+        Path(path).write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def claim(
+    statement: str, effect: Callable[[int], float] | float, seeds: Iterable[int] | None = None, *,
+    at_least: float | None = None, at_most: float | None = None, unit: str = "", confidence: float = 0.95,
+) -> Claim:
+    """Measure an effect and judge it.
+
+    Args:
+        statement: what is claimed, in words.
+        effect: a function of the seed, measured once for each; or a number that needs no seeds (an exact identity).
+        seeds: at least 5 of them; five by default when `effect` is a function.
+        at_least, at_most: the bound that the *interval* must respect, not only the mean.
+        unit: printed after the number.
+        confidence: of Student's t interval of the mean.
+
+    Raises:
+        ValueError: no bound, fewer than 5 seeds, or an effect that is NaN.
+
+    Reference: Student 1908.
+    """
+    if at_least is None and at_most is None:
+        raise ValueError("at_least, at_most: a claim needs a bound; 'it is better' is not one")
+    if not callable(effect):
+        if seeds is not None:
+            raise ValueError("seeds: given with a number; pass a function of the seed, or leave seeds out")
+        values = np.array([float(effect)])
+    else:
+        values = np.array([float(effect(int(seed))) for seed in (range(5) if seeds is None else seeds)])
+        if len(values) < 5:
+            raise ValueError(f"seeds: expected at least 5, got {len(values)}")
+    if np.isnan(values).any():
+        raise ValueError(f"effect: NaN in {values.tolist()}")
+    mean, n = float(values.mean()), len(values)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    return Claim(statement, mean, mean - half, mean + half, n, at_least, at_most, unit)
+
+
+def stored(path: str | os.PathLike) -> Claim:
+    """Read a claim that a recipe measured with `Claim.save`; the verdict is judged anew from its numbers.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        return Claim(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, TypeError, json.JSONDecodeError) as e:
+        raise ValueError(f"path: {path} holds no claim ({e})") from None
+
+
+class ClaimTable:
+    """Claims shown as one table: Markdown in a notebook, plain lines elsewhere."""
+
+    def __init__(self, *claims: Claim):
+        self.claims = claims
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{c.verdict} · {c.effect} · {c.statement}" for c in self.claims)
+
+    def _repr_markdown_(self) -> str:
+        rows = ["| claim | measured | bound | verdict |", "|:--|:--|:--|:--|"]
+        for c in self.claims:
+            source = f" (measured by `{c.command}`, {c.cost})" if c.command else ""
+            rows.append(f"| {c.statement}{source} | {c.effect} | {c.bound} | **{c.verdict}** |")
+        return "\n".join(rows)
+
+
+def table(*claims: Claim) -> ClaimTable:
+    """All claims of a chapter, one row each."""
+    return ClaimTable(*claims)
+
+
+def _number(v: float) -> str:
+    return f"{v:.3g}" if abs(v) < 100 else f"{v:.1f}"

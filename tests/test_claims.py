@@ -1,0 +1,79 @@
+"""Claims: the interval is Student's, the verdict needs the whole interval, and bad claims are refused."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gensr.claims import claim, stored, table
+
+
+def test_interval_is_students_t():
+    values = [1.0, 2.0, 4.0, 3.0, 2.5]
+    c = claim("x", lambda seed: values[seed], range(5), at_least=0)
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert (c.low, c.high) == pytest.approx((low, high)) and c.seeds == 5
+
+
+def test_coverage_of_the_interval():
+    """About 95 % of intervals hold the true mean: 400 repetitions, so ± 4 standard errors is ± 4.4 %."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        values = rng.normal(size=6)
+        c = claim("x", lambda seed, v=values: v[seed], range(6), at_least=-math.inf)
+        hits += c.low <= 0 <= c.high
+    assert abs(hits / 400 - 0.95) < 0.044
+
+
+def test_verdict_needs_the_whole_interval():
+    def effect(seed):
+        return [0.0, 1.0, 2.0, 3.0, 4.0][seed]
+
+    assert not claim("mean 2 but wide", effect, at_least=1.0).holds
+    assert claim("mean 2", effect, at_least=0.0).holds
+    assert claim("mean 2", effect, at_most=4.0).holds
+    assert not claim("mean 2", effect, at_most=3.0).holds
+    assert not claim("both", effect, at_least=0.0, at_most=3.0).holds
+
+
+def test_exact_claim_and_words():
+    c = claim("identity", 1e-7, at_most=1e-5)
+    assert c.holds and repr(c) == "holds · 1e-07 (exact)"
+    assert repr(claim("identity", 1.0, at_most=0.5, unit="dB")) == "does not hold · 1 dB (exact)"
+
+
+def test_table_shows_every_claim_with_its_verdict():
+    t = table(claim("A", 1.0, at_least=0.5), claim("B", 1.0, at_least=2))
+    assert t._repr_markdown_().count("\n") == 3
+    assert "| A | 1 (exact) | ≥ 0.5 | **holds** |" in t._repr_markdown_() and "**does not hold**" in t._repr_markdown_()
+    assert repr(t).splitlines()[1].startswith("does not hold")
+
+
+def test_stored_claim_comes_back_and_is_judged_anew(tmp_path):
+    c = claim("A", lambda s: 1.0 + s / 10, at_least=0.5, unit="dB")
+    c.save(tmp_path / "a.json", command="python recipes/a.py", cost="20 min on one core")
+    d = stored(tmp_path / "a.json")
+    assert (d.mean, d.low, d.holds, d.command) == (c.mean, c.low, True, "python recipes/a.py")
+    assert "20 min on one core" in table(d)._repr_markdown_()
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace('"at_least": 0.5', '"at_least": 9'))
+    assert not stored(tmp_path / "a.json").holds
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(ValueError, match="b.json holds no claim"):
+        stored(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"effect": 1.0}, "at_least, at_most"),
+        ({"effect": lambda s: 1.0, "seeds": range(3), "at_least": 0}, "seeds: expected at least 5, got 3"),
+        ({"effect": lambda s: float("nan"), "at_least": 0}, "effect: NaN"),
+        ({"effect": float("nan"), "at_least": 0}, "effect: NaN"),
+        ({"effect": 1.0, "seeds": range(5), "at_least": 0}, "seeds: given with a number"),
+    ],
+)
+def test_bad_claims(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        claim("x", **arguments)
