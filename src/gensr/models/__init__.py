@@ -1,0 +1,1 @@
+"""Generative models, one method one file."""
