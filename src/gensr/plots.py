@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
+from PIL import Image as PILImage
 from torch import Tensor
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -29,22 +30,28 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def finish(figure: Figure, dpi: int = 110) -> Image:
-    """Render a figure to PNG, or to JPEG where PNG would exceed 80 KB (photographs)."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi, facecolor="white")
-    if png.tell() <= LIMIT:
-        return Image(png.getvalue(), format="png", width=round(figure.get_figwidth() * 96))
+def finish(figure: Figure, dpi: int = 110, limit: int = LIMIT) -> Image:
+    """Render a figure to PNG, with 256 colours where that shows no difference (line plots), or to JPEG where PNG would exceed `limit` bytes (photographs)."""
+    buffer, width = io.BytesIO(), round(figure.get_figwidth() * 96)
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    picture = PILImage.open(buffer).convert("RGB")
+    few = picture.quantize(256, method=PILImage.Quantize.MEDIANCUT, dither=PILImage.Dither.NONE)
+    if np.abs(np.asarray(few.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).mean() < 0.25:  # grey levels of 255
+        buffer = io.BytesIO()
+        few.save(buffer, "PNG", optimize=True)
+    if buffer.tell() <= limit:
+        return Image(buffer.getvalue(), format="png", width=width)
     for quality in (92, 85, 75, 60, 45):
         jpeg = io.BytesIO()
-        figure.savefig(jpeg, format="jpeg", dpi=dpi, facecolor="white", pil_kwargs={"quality": quality, "optimize": True})
-        if jpeg.tell() <= LIMIT:
+        picture.save(jpeg, "JPEG", quality=quality, optimize=True)
+        if jpeg.tell() <= limit:
             break
-    return Image(jpeg.getvalue(), format="jpeg", width=round(figure.get_figwidth() * 96))
+    return Image(jpeg.getvalue(), format="jpeg", width=width)
 
 
 def images(
-    *pictures: Tensor, titles: Sequence[str] = (), columns: int | None = None, height: float = 1.6, data_range: tuple[float, float] = (0.0, 1.0)
+    *pictures: Tensor, titles: Sequence[str] = (), columns: int | None = None, height: float = 1.6, data_range: tuple[float, float] = (0.0, 1.0),
+    limit: int = LIMIT,
 ) -> Image:
     """A grid of images (c, h, w), (1, c, h, w) or (h, w), grey or RGB, nearest neighbour, with titles.
 
@@ -52,6 +59,7 @@ def images(
         columns: images in a row; all in one row by default.
         height: inches of one image; widths follow.
         data_range: values shown as black and white; what lies outside is clipped.
+        limit: bytes the figure may take; JPEG where PNG would take more.
 
     Raises:
         ValueError: no image, or one of another shape.
@@ -69,7 +77,7 @@ def images(
             ax.imshow(arrays[k], vmin=0, vmax=1)
             if k < len(titles):
                 ax.set_title(titles[k])
-    return finish(figure)
+    return finish(figure, limit=limit)
 
 
 def curves(

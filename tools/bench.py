@@ -1,0 +1,71 @@
+"""Timings as ratios, both sides measured in turn in one run: `make bench`.
+
+A machine's seconds mean little to another machine; a ratio does. Each line gives the median over rounds of (other / ours): above 1 we are faster.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import skimage.metrics
+import torch
+from torch.nn import functional as F
+
+from gensr.metrics import ssim
+from gensr.operators import Downsample
+from gensr.resize import bicubic_upsample, imresize
+from gensr.superres.edsr import EDSR
+from gensr.train import has_fast_bfloat16
+
+
+def ratio(other: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
+    """Median of time(other) / time(ours) over interleaved rounds, after one warm-up of each."""
+    other()
+    ours()
+    found = []
+    for _ in range(rounds):
+        a = time.perf_counter()
+        other()
+        b = time.perf_counter()
+        ours()
+        found.append((b - a) / (time.perf_counter() - b))
+    return statistics.median(found)
+
+
+def training_step(bfloat16: bool) -> Callable[[], None]:
+    net = EDSR(4).to(memory_format=torch.channels_last)
+    y, x = torch.rand(8, 3, 24, 24), torch.rand(8, 3, 96, 96)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = net.loss(y, x)
+        loss.backward()
+
+    return step
+
+
+def main() -> None:
+    x = torch.rand(1, 3, 256, 256)
+    small = torch.rand(1, 3, 64, 64)
+    a, b = (torch.rand(256, 256, dtype=torch.float64) for _ in range(2))
+    down = Downsample(4)
+    y = down(x)
+    rows = [
+        ("bicubic ×4, torch's interpolate / bicubic_upsample",
+         lambda: F.interpolate(small, scale_factor=4, mode="bicubic"), lambda: bicubic_upsample(small, 4)),
+        ("bicubic ×¼, torch's antialiased interpolate / imresize",
+         lambda: F.interpolate(x, scale_factor=0.25, mode="bicubic", antialias=True), lambda: imresize(x, 0.25)),
+        ("A⁺y, conjugate gradients / closed form", lambda: super(Downsample, down).pinv(y), lambda: down.pinv(y)),
+        ("SSIM, scikit-image / gensr",
+         lambda: skimage.metrics.structural_similarity(a.numpy(), b.numpy(), data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False),
+         lambda: ssim(a[None, None], b[None, None], data_range=1)),
+    ]
+    if has_fast_bfloat16():
+        rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
+    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
+    for label, other, ours in rows:
+        print(f"{ratio(other, ours):7.2f}  {label}")
+
+
+if __name__ == "__main__":
+    main()
