@@ -54,5 +54,5 @@ slides: env ## a chapter as slides: make slides CH=vae
 lock: ## write requirements.lock anew from a clean environment
 	$(PYTHON) tools/lock.py
 
-clean: ## remove what can be made again, but not the environment
-	rm -rf book/_build book/_assets .grading .pytest_cache .ruff_cache
+clean: ## remove what can be made again; keeps the environment and the gradebook
+	rm -rf book/_build book/_assets .pytest_cache .ruff_cache

@@ -6,10 +6,12 @@ Colours are the Okabe-Ito palette, which colour-blind readers can tell apart. Fi
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from cycler import cycler
 from IPython.display import Image
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
@@ -17,8 +19,8 @@ from torch import Tensor
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 LIMIT = 80_000  # bytes a figure may take
-STYLE = {
-    "axes.prop_cycle": matplotlib.cycler(color=COLORS[:7]), "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": cycler(color=COLORS[:7]), "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "font.size": 10, "axes.titlesize": 10, "legend.frameon": False, "image.interpolation": "nearest", "image.cmap": "gray", "lines.linewidth": 1.8,
 }
 matplotlib.rcParams.update(STYLE)

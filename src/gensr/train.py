@@ -8,7 +8,9 @@ import copy
 import math
 import os
 import random
+import signal
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -78,29 +80,29 @@ def fit(
         raise ValueError(f"steps: expected at least 1, got {steps}")
     device = accelerator.device if accelerator else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=lr(0) if callable(lr) else lr)
+    adam: Any = optimizer or torch.optim.Adam(model.parameters(), lr=lr(0) if callable(lr) else lr)
     objective: nn.Module = _Objective(model)
     if accelerator:
-        objective, optimizer = accelerator.prepare(objective, optimizer)
+        objective, adam = accelerator.prepare(objective, adam)
     history = History(average=copy.deepcopy(model).requires_grad_(False) if average else None)
-    state = _State(model, optimizer, history, batches, checkpoint, write=not accelerator or accelerator.is_main_process)
+    state = _State(model, adam, history, batches, checkpoint, write=not accelerator or accelerator.is_main_process)
     stream = state.resume()
     model.train()
     bar = tqdm(total=steps, initial=history.steps, disable=not progress or state.silent, mininterval=1.0, unit="step")
     try:
-        while history.steps < steps:
+        while history.steps < steps and not state.interrupted:
             step = history.steps
             rate = lr(step) if callable(lr) else lr
-            for group in optimizer.param_groups:
+            for group in adam.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
             batch = [v.to(device) for v in next(stream)]
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 loss = objective(*batch)
             if not torch.isfinite(loss):
                 raise ValueError(f"loss: became {loss.item()} at step {step}; a smaller lr, or look for a log or a division of 0")
-            optimizer.zero_grad()
+            adam.zero_grad()
             accelerator.backward(loss) if accelerator else loss.backward()
-            optimizer.step()
+            adam.step()
             if average:
                 _move_average(history.average, model, min(average, (1 + step) / (10 + step)))
             history.losses.append(loss.item())
@@ -113,9 +115,10 @@ def fit(
                 break
             if time.monotonic() - state.saved_at > save_every:
                 state.save()
-    finally:  # also on Ctrl-C: what was learnt is not lost
+    finally:  # whatever ended the loop, what was learnt is not lost
         state.save()
         bar.close()
+        state.release()
     model.eval()
     return history
 
@@ -138,6 +141,22 @@ class _State:
         self.saved_at = self.began_at = time.monotonic()
         self.silent = not write
         self.position, self.epoch_start = 0, _random_states()
+        self.interrupted = False
+        self.handler = None
+        if threading.current_thread() is threading.main_thread():
+            self.handler = signal.signal(signal.SIGINT, self.interrupt)
+
+    def interrupt(self, *_: Any) -> None:
+        """Ctrl-C waits until the step is whole: half a step could not be resumed bit for bit. Pressed twice, it does not wait."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def release(self) -> None:
+        if self.handler is not None:
+            signal.signal(signal.SIGINT, self.handler)
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def resume(self) -> Iterator:
         if self.path and self.path.exists():

@@ -82,7 +82,7 @@ def compare(a: Picture, b: Picture, labels: tuple[str, str], *, alt: str, width:
 
 def _uri(p: Picture) -> str:
     if isinstance(p, Image):
-        kind, data = p.format, p.data
+        kind, data = p.format, bytes(p.data)  # type: ignore[arg-type]
     else:
         while p.dim() > 3 and p.shape[0] == 1:
             p = p[0]
