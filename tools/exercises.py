@@ -248,9 +248,9 @@ def find_leaks(root: Path, paths: list[Path]) -> tuple[list[str], int]:
         for f in s.fragments():
             shown = f in seen[s.slug][s.prose]
             if s.kind == "solution" or not shown:
-                strict[s.slug, f, s.prose] = s
+                strict.setdefault((s.slug, f, s.prose), s)
             if not shown and (s.prose or f not in public):
-                loose[f, s.prose] = s
+                loose.setdefault((f, s.prose), s)
     leaks, n = [], 0
     for name, data in files_in(paths):
         n += 1
