@@ -123,3 +123,18 @@ def test_a_bad_lock_is_refused():
     assert locked("# c\nA_b==1.0  # why\nc==2;python_version<'3.12'") == {"a-b": "1.0", "c": "2"}
     with pytest.raises(ValueError, match="NAME==VERSION"):
         locked("torch>=2")
+
+
+def test_every_mention_of_the_repository_is_the_one_setting():
+    """book/_config.yml names the repository; the citation, the links of chapters and exercises, and the install line for Colab follow it."""
+    url = yaml.safe_load((ROOT / "book" / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    owner = url.removeprefix("https://github.com/")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    mentions = re.compile(r"(?:github\.com|githubusercontent\.com|v2/gh)/([\w.-]+/gensr)\b")
+    found = {}
+    for name in filter(None, files):
+        if Path(name).suffix in (".md", ".cff", ".toml", ".yml", ".py", ".ipynb") and (ROOT / name).is_file():
+            for mention in mentions.findall((ROOT / name).read_text(encoding="utf-8")):
+                found.setdefault(mention, name)
+    assert owner in found
+    assert {m: f for m, f in found.items() if m != owner} == {}

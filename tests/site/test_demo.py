@@ -1,0 +1,192 @@
+"""The model in the reader's browser: its pixels are torch's, and whatever is fed to it gets a clear answer."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensr import weights
+from gensr.data.photos import example
+from gensr.io import read_image, write_image
+from gensr.resize import imresize
+from tests.site.conftest import ROOT
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SCALE = 4
+
+
+@pytest.fixture
+def demo(page):
+    page.goto("/chapters/supervised-sr.html", wait_until="networkidle")
+    page.wait_for_selector("#sr-demo .example")
+    return page
+
+
+def feed(page, path, wait: bool = True) -> str:
+    """Give the page a file; the status once it is done."""
+    before = page.locator("#sr-demo").get_attribute("data-done") or "0"
+    page.set_input_files("#sr-file", path)
+    if wait:
+        page.wait_for_function("before => document.getElementById('sr-demo').dataset.done > before", arg=before, timeout=120_000)
+    return page.inner_text("#sr-demo .status")
+
+
+def pixels(page, kind: str) -> torch.Tensor:
+    """A canvas as (3, h, w) in levels 0 to 255."""
+    text, w, h = page.evaluate("""kind => {
+        const c = document.querySelector(`#sr-demo .${kind} canvas`), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        let s = '';
+        for (let i = 0; i < d.length; i += 30000) s += String.fromCharCode(...d.subarray(i, i + 30000));
+        return [btoa(s), c.width, c.height];
+    }""", kind)
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.uint8).copy()).reshape(h, w, 4)[..., :3].permute(2, 0, 1).float()
+
+
+def expected(y: torch.Tensor) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        found = {"bicubic": imresize(y, SCALE), "network": weights.load("edsr_x4")(y)}
+    return {k: (v[0].clamp(0, 1) * 255).round() for k, v in found.items()}
+
+
+@pytest.mark.parametrize("h, w", [(8, 11), (61, 40), (131, 203)])  # the last one is made of several tiles, which must join without a seam
+def test_canvas_equals_torch(demo, tmp_path, h, w):
+    path = tmp_path / "small.png"
+    write_image(path, example("coffee")[..., 100 : 100 + h, 150 : 150 + w])
+    feed(demo, path)
+    for kind, wanted in expected(read_image(path)).items():
+        got = pixels(demo, kind)
+        assert got.shape == wanted.shape
+        assert (got - wanted).abs().max() <= 1, kind
+        assert (got == wanted).float().mean() > 0.999, kind
+    assert demo.watch.trouble == [], "the image must not leave the machine, nor anything fail"
+
+
+def test_the_example_works_and_can_be_saved(demo, tmp_path):
+    demo.focus("#sr-demo .example")
+    demo.keyboard.press("Enter")
+    demo.wait_for_selector("#sr-demo[data-done]", timeout=120_000)
+    assert "EDSR" in demo.inner_text("#sr-demo .status") and "untrained" not in demo.inner_text("#sr-demo .status")
+    with demo.expect_download() as download:
+        demo.click("#sr-demo .save")
+    assert download.value.suggested_filename == "example-edsr_x4.png"
+    download.value.save_as(tmp_path / "big.png")
+    saved = torch.from_numpy(np.array(Image.open(tmp_path / "big.png").convert("RGB"))).permute(2, 0, 1).float()
+    assert torch.equal(saved, pixels(demo, "network"))
+
+
+def test_a_large_photograph_is_enlarged_in_part_and_the_part_can_be_moved(demo, tmp_path):
+    write_image(tmp_path / "photo.png", example("rocket"))
+    assert "128 × 128 pixels became 512 × 512" in feed(demo, tmp_path / "photo.png")
+    middle = pixels(demo, "bicubic")
+    demo.focus("#sr-x")
+    demo.keyboard.press("Home")
+    before = demo.locator("#sr-demo").get_attribute("data-done")
+    demo.click("#sr-demo .go")
+    demo.wait_for_function("before => document.getElementById('sr-demo').dataset.done > before", arg=before)
+    left = pixels(demo, "bicubic")
+    y = read_image(tmp_path / "photo.png")
+    assert (left - middle).abs().max() > 1
+    top = round(0.5 * (y.shape[2] - 128) + 1e-9)
+    wanted = expected(y[..., top : top + 128, :128])["bicubic"]
+    assert (left - wanted).abs().max() <= 1
+
+
+def test_views(demo, tmp_path):
+    write_image(tmp_path / "a.png", example("chelsea")[..., :32, :32])
+    feed(demo, tmp_path / "a.png")
+    clip = lambda: demo.locator("#sr-demo .network").evaluate("e => getComputedStyle(e).clipPath")  # noqa: E731
+    before = clip()
+    demo.focus("#sr-wipe")
+    demo.keyboard.press("ArrowRight")
+    assert clip() != before
+    demo.check("#sr-demo [name=sr-view][value=two]")
+    assert clip() == "none"
+    a, b = (demo.locator(f"#sr-demo .{k} canvas").bounding_box() for k in ("bicubic", "network"))
+    assert a["x"] + a["width"] <= b["x"] and abs(a["y"] - b["y"]) < 1
+    assert demo.locator("#sr-demo .network canvas").get_attribute("aria-label") == "a.png, enlarged 4 times by EDSR"
+
+
+def test_a_turned_photograph_is_turned_upright(demo, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray((example("chelsea")[0, :, :24, :40].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "turned.jpg", exif=exif)
+    assert "24 × 40 pixels became 96 × 160" in feed(demo, tmp_path / "turned.jpg")
+
+
+def test_what_can_be_seen_through_becomes_white(demo, tmp_path):
+    Image.new("RGBA", (16, 16), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    feed(demo, tmp_path / "clear.png")
+    assert pixels(demo, "bicubic").min() == 255
+
+
+@pytest.mark.parametrize("name, make, wanted", [
+    ("notes.txt", lambda p: p.write_text("no image"), "notes.txt is not an image"),
+    ("empty.png", lambda p: p.write_bytes(b""), "empty.png is not an image"),
+    ("half.png", lambda p: (write_image(p, example("rocket")), p.write_bytes(p.read_bytes()[:40])), "half.png is not an image"),
+    ("tiny.png", lambda p: Image.new("RGB", (4, 40)).save(p), "needs at least 8"),
+])
+def test_bad_files_get_a_clear_answer(demo, tmp_path, name, make, wanted):
+    make(tmp_path / name)
+    demo.set_input_files("#sr-file", tmp_path / name)
+    demo.wait_for_function("text => document.querySelector('#sr-demo .status').textContent.includes(text)", arg=wanted)
+    assert demo.locator("#sr-demo .status").get_attribute("aria-live") == "polite"
+    write_image(tmp_path / "good.png", torch.full((1, 3, 16, 16), 0.5))
+    assert "became 64 × 64" in feed(demo, tmp_path / "good.png"), "after a bad file the demo must still work"
+
+
+def test_too_many_pixels_are_refused_and_a_part_is_offered(demo, tmp_path):
+    Image.new("RGB", (1200, 900), (90, 120, 150)).save(tmp_path / "big.png")
+    feed(demo, tmp_path / "big.png")
+    demo.select_option("#sr-part", "0")
+    demo.click("#sr-demo .go")
+    demo.wait_for_function("document.querySelector('#sr-demo .status').textContent.includes('too many')")
+    assert "Choose a part" in demo.inner_text("#sr-demo .status")
+
+
+def test_it_can_be_stopped_and_started_again(demo, tmp_path):
+    write_image(tmp_path / "photo.png", example("rocket"))
+    demo.set_input_files("#sr-file", tmp_path / "photo.png")
+    demo.wait_for_selector("#sr-demo .stop:enabled")
+    demo.select_option("#sr-part", "0")
+    demo.click("#sr-demo .stop")
+    assert demo.inner_text("#sr-demo .status") == "Stopped."
+    demo.select_option("#sr-part", "128")
+    demo.click("#sr-demo .go")
+    demo.wait_for_selector("#sr-demo[data-done]", timeout=120_000)
+
+
+@pytest.mark.parametrize("missing", ["edsr_x4.onnx", "ort.wasm.bundle.min.mjs", "assets.json"])
+def test_a_missing_file_is_named(demo, tmp_path, missing):
+    demo.route(f"**/{missing}*", lambda route: route.fulfill(status=404))
+    write_image(tmp_path / "a.png", example("chelsea")[..., :16, :16])
+    demo.set_input_files("#sr-file", tmp_path / "a.png")
+    demo.wait_for_function("document.querySelector('#sr-demo .status').textContent.includes('not there')")
+    assert missing in demo.inner_text("#sr-demo .status")
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_script_from_elsewhere_must_have_the_pinned_hash(demo, tmp_path, right):
+    """Where npm was out of reach, the page gets addresses and hashes: here our own copies under the pinned hashes, and one of them under another's."""
+    pins = json.loads((ROOT / "book" / "cdn.json").read_text())
+    places = json.loads((ROOT / "book" / "_assets" / "_demo" / "assets.json").read_text())
+    for key in places:
+        places[key]["integrity"] = pins[key if right else "mathjax"]["integrity"]
+    demo.route("**/assets.json*", lambda route: route.fulfill(json=places))
+    write_image(tmp_path / "a.png", example("chelsea")[..., :16, :16])
+    if right:
+        assert "became 64 × 64" in feed(demo, tmp_path / "a.png")
+    else:
+        demo.set_input_files("#sr-file", tmp_path / "a.png")
+        demo.wait_for_function("document.querySelector('#sr-demo .status').textContent.includes('not there')")
+
+
+def test_a_page_opened_from_the_disk_says_what_to_do(browser, site):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((site / "chapters" / "supervised-sr.html").as_uri())
+    page.wait_for_selector("#sr-demo [role=status]")
+    assert "http.server" in page.inner_text("#sr-demo")
+    context.close()
