@@ -113,6 +113,7 @@ def leaves(command, words: list[str]):
 
 
 def setup(app: Sphinx) -> dict:
+    app.setup_extension("sphinx.ext.autodoc")
     app.add_directive("command-help", CommandHelp)
     app.connect("config-inited", configure, priority=900)
     app.connect("builder-inited", refuse_to_execute)

@@ -140,6 +140,10 @@ def test_a_quiz_answers_and_its_formulas_are_typeset(page):
             quiz.locator(".MCButton").first.click()
             page.wait_for_timeout(200)
             assert quiz.inner_text() != before
+            for theme in ("light", "dark"):
+                page.evaluate("t => { document.documentElement.dataset.theme = t; }", theme)
+                page.wait_for_timeout(300)
+                assert contrast(page, f"#{quiz.get_attribute('id')} .Feedback") >= 4.5, theme
             tried += 1
         assert page.watch.trouble == []
     assert tried >= 1, "no chapter has a quiz"

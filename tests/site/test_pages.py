@@ -13,6 +13,7 @@ import pytest
 
 from tests.site.conftest import ROOT, load_tool
 
+pytestmark = pytest.mark.slow  # the site must be built first
 CHAPTERS = sorted(p.stem for p in (ROOT / "book" / "chapters").glob("*.md"))
 
 

@@ -23,6 +23,7 @@ def tool(tmp_path, monkeypatch):
     return tool
 
 
+@pytest.mark.slow
 def test_without_the_npm_index_the_pages_get_addresses_and_hashes(tool, monkeypatch, capsys):
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
     monkeypatch.setenv("npm_config_cache", str(tool.ROOT / "cache"))
