@@ -3,6 +3,8 @@
 import contextlib
 import os
 import random
+import signal
+import threading
 from pathlib import Path
 
 import jaxtyping
@@ -15,6 +17,10 @@ from tests import signatures  # noqa: F401  (the hook below looks it up by name)
 # In tests, every call of the library is checked against its jaxtyping signature; at run time nothing is, so there the library's own errors must speak.
 jaxtyping.install_import_hook("gensr", "tests.signatures.check")
 _raises = pytest.raises
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
