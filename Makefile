@@ -47,9 +47,8 @@ notebooks: env ## bring every executed twin up to date
 exercises: env ## write the students' notebooks from solutions/
 	$(RUN) tools/exercises.py
 
-slides: env ## a chapter as slides: make slides CH=vae
-	$(BIN)/jupyter nbconvert --to slides --output-dir book/_build/slides book/chapters/$(CH).ipynb
-	@echo "open book/_build/slides/$(CH).slides.html"
+slides: site ## a chapter as slides that need no network: make slides CH=vae
+	$(RUN) tools/slides.py $(CH)
 
 lock: ## write requirements.lock anew from a clean environment
 	$(PYTHON) tools/lock.py

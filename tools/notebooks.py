@@ -11,6 +11,7 @@ cell that installs the course on Colab, and its card says how many seconds the c
 
 import argparse
 import copy
+import functools
 import hashlib
 import os
 import re
@@ -27,6 +28,7 @@ from nbformat import NotebookNode
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = BOOK / "chapters"
 SECONDS = re.compile(r"\{\{ *run_seconds *\}\}")
+CITE = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`")
 QUIZ_ID = re.compile(r'<div id="([A-Za-z]{12})"')
 
 
@@ -60,8 +62,29 @@ def from_source(path: Path) -> NotebookNode:
         if cell.cell_type == "code":
             add_slideshow(cell, "-")
         else:
+            cell.source = CITE.sub(lambda m: "[" + "; ".join(authors_and_year(key.strip()) for key in m[1].split(",")) + "]", cell.source)
             add_slideshow(cell, "slide" if cell.source.startswith("#") else "-")
     return nb
+
+
+@functools.cache
+def bibliography():
+    from pybtex.database import parse_file
+
+    return parse_file(str(BOOK / "references.bib"), "bibtex").entries
+
+
+def authors_and_year(key: str) -> str:
+    """A citation in plain words: GitHub, Colab and slides do not know MyST's {cite}."""
+    from pybtex.database import Person
+
+    if key not in bibliography():
+        sys.exit(f"{{cite}}`{key}`: there is no such entry in book/references.bib")
+    entry = bibliography()[key]
+    people: list[Person] = entry.persons.get("author") or entry.persons["editor"]
+    last = [re.sub(r"[{}]", "", " ".join(p.prelast_names + p.last_names)) for p in people]
+    names = last[0] if len(last) == 1 else f"{last[0]} & {last[1]}" if len(last) == 2 else f"{last[0]} et al."
+    return f"{names} {entry.fields['year']}"
 
 
 def split_at_headings(cell: NotebookNode) -> list[NotebookNode]:

@@ -4,9 +4,10 @@
     python tools/site.py --force    build although nothing changed
     python tools/site.py --pin      rewrite book/cdn.json after a change of book/package-lock.json
 
-Steps: page assets by npm (MathJax, onnxruntime-web), the demo's models out of the shipped weights, the chapters' executed twins into Sphinx's cache (the
-build executes no chapter), Jupyter Book with warnings as errors, and a look through every page for what it would load from elsewhere. Where the npm index
-is out of reach the site is built all the same, with addresses of a CDN and the hashes of its files; the command and the pages say so.
+Steps: page assets by npm (MathJax, onnxruntime-web, reveal.js for the slides), the demo's models out of the shipped weights, the chapters' executed
+twins into Sphinx's cache (the build executes no chapter), Jupyter Book with warnings as errors, and a look through every page for what it would load
+from elsewhere. Where the npm index is out of reach the site is built all the same, with addresses of a CDN and the hashes of its files; the command
+and the pages say so.
 """
 
 import argparse
@@ -37,6 +38,7 @@ CDN = "https://cdn.jsdelivr.net/npm"
 VENDOR = {  # folder in _vendor: package, its folder, what is copied (MathJax loads extensions and its menu's parts when a page asks for them)
     "mathjax": ("mathjax", "es5", ["tex-mml-chtml.js", "output/chtml/fonts", "input/tex", "a11y", "sre", "ui"]),
     "ort": ("onnxruntime-web", "dist", ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]),
+    "reveal": ("reveal.js", "", ["dist/reveal.js", "dist/reveal.css", "dist/theme/white.css", "dist/theme/fonts/source-sans-pro", "plugin/notes/notes.js"]),
 }
 PINS = {"mathjax": ("mathjax", "tex-mml-chtml.js"), "script": ("ort", "ort.wasm.bundle.min.mjs"), "wasm": ("ort", "ort-wasm-simd-threaded.wasm")}
 
