@@ -16,6 +16,7 @@ RANK = {
     "cli": 6,
 }
 ALONE = {"train", "plots", "widgets"}  # import nothing from the package
+PARTS = {"_checkpoint": "train"}  # a private part of one module, which alone imports it; the part imports nothing from the package
 BACKBONES = {"flows", "mcgsm", "rrdb", "srresnet", "affine"}  # what files of models/ and superres/ may share
 LINES = 300
 
@@ -48,7 +49,11 @@ def violations(source: str, module: str) -> list[str]:
         other, *rest = name.split(".")
         if other.startswith("__"):  # gensr.__version__
             continue
-        if me in ALONE or (me == "__init__" and other in RANK):
+        if PARTS.get(other) == me:
+            continue
+        if other in PARTS:
+            bad.append(f"{module} imports {name}: it is a part of {PARTS[other]}")
+        elif me in ALONE or me in PARTS or (me == "__init__" and other in RANK):
             bad.append(f"{module} imports {name}: {me} imports nothing from the package")
         elif other in ALONE:
             if me != "cli":
@@ -113,7 +118,7 @@ def test_documented_annotated_and_short(path):
 
 def test_every_room_has_a_rank():
     rooms = {p.stem for p in SRC.glob("*.py")} | {p.name for p in SRC.iterdir() if (p / "__init__.py").exists()}
-    assert rooms - set(RANK) - ALONE - {"__init__", "__main__"} == set()
+    assert rooms - set(RANK) - ALONE - set(PARTS) - {"__init__", "__main__"} == set()
     assert len(FILES) > 10
 
 
@@ -142,6 +147,10 @@ def test_every_room_has_a_rank():
         ("superres.srgan", "from . import edsr"),
         ("weights", "from gensr.cli import app"),
         ("train", "from gensr.nets import MLP"),
+        ("_checkpoint", "from gensr.train import History"),
+        ("_checkpoint", "from gensr.io import read_image"),
+        ("models.gan", "from gensr._checkpoint import State"),
+        ("cli.app", "from gensr import _checkpoint"),
         ("plots", "from gensr.resize import imresize"),
         ("widgets", "from gensr import plots"),
         ("resize", "from gensr import nonsense"),
@@ -162,6 +171,7 @@ def test_a_bad_import_is_found(module, source):
         ("superres.srflow", "from gensr.superres.rrdb import RRDB\nfrom ..models import flows"),
         ("superres.__init__", "from gensr.superres.edsr import EDSR"),
         ("cli.app", "from gensr import widgets, weights\nfrom gensr.plots import images\nfrom . import doctor"),
+        ("train", "from gensr._checkpoint import State"),
         ("__init__", "from importlib.metadata import version"),
     ],
 )

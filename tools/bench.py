@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import skimage.metrics
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from gensr.metrics import ssim
+from gensr.models.imle import nearest
 from gensr.operators import Downsample
 from gensr.resize import bicubic_upsample, imresize
 from gensr.superres.edsr import EDSR
@@ -50,6 +52,7 @@ def main() -> None:
     a, b = (torch.rand(256, 256, dtype=torch.float64) for _ in range(2))
     down = Downsample(4)
     y = down(x)
+    data, pool = torch.rand(1000, 64), torch.rand(10_000, 64)
     rows = [
         ("bicubic ×4, torch's interpolate / bicubic_upsample",
          lambda: F.interpolate(small, scale_factor=4, mode="bicubic"), lambda: bicubic_upsample(small, 4)),
@@ -59,6 +62,11 @@ def main() -> None:
         ("SSIM, scikit-image / gensr",
          lambda: skimage.metrics.structural_similarity(a.numpy(), b.numpy(), data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False),
          lambda: ssim(a[None, None], b[None, None], data_range=1)),
+        ("nearest of 10,000 samples for 1000 digits, torch.cdist by subtraction (as exact) / nearest",
+         lambda: torch.cdist(data, pool, compute_mode="donot_use_mm_for_euclid_dist").min(1), lambda: nearest(data, pool)),
+        ("the same, torch.cdist by matrix products (rounds) / nearest", lambda: torch.cdist(data, pool).min(1), lambda: nearest(data, pool)),
+        ("the same, scikit-learn / nearest",
+         lambda: NearestNeighbors(n_neighbors=1).fit(pool.numpy()).kneighbors(data.numpy()), lambda: nearest(data, pool)),
     ]
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))

@@ -1,38 +1,37 @@
-"""One visible training loop, with checkpoints that resume bit for bit.
+"""One visible training loop, and one for two players, with checkpoints that resume bit for bit.
 
-`fit` knows nothing of the model but `model.loss(*batch)`. It keeps a checkpoint when given a path: stop it with Ctrl-C, start the same call again, and it
-ends with the same weights as if it had never stopped (on the same machine and number of threads).
+`fit` knows nothing of the model but `model.loss(*batch)`; `fit_gan` nothing but a generator, a critic and a loss for each. They keep a checkpoint when given a
+path: stop with Ctrl-C, start the same call again, and it ends with the same weights as if it had never stopped (on the same machine and number of threads).
 """
 
 import copy
 import math
 import os
-import random
-import signal
-import tempfile
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from gensr._checkpoint import Both, State
 
 Schedule = Callable[[int], float]
 
 
 @dataclass
 class History:
-    """What a training left behind: the loss of every step, the steps done, seconds of all sittings together, and the averaged model if one was kept."""
+    """What a training left behind: the loss of every step, the steps done, seconds of all sittings together, and the averaged model if one was kept.
+
+    After `fit_gan`, `losses` are the generator's, and `critic_losses` those of the critic's last step before it.
+    """
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     average: nn.Module | None = None
+    critic_losses: list[float] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -85,7 +84,7 @@ def fit(
     if accelerator:
         objective, adam = accelerator.prepare(objective, adam)
     history = History(average=copy.deepcopy(model).requires_grad_(False) if average else None)
-    state = _State(model, adam, history, batches, checkpoint, write=not accelerator or accelerator.is_main_process)
+    state = State(model, adam, history, batches, checkpoint, write=not accelerator or accelerator.is_main_process)
     stream = state.resume()
     model.train()
     bar = tqdm(total=steps, initial=history.steps, disable=not progress or state.silent, mininterval=1.0, unit="step")
@@ -123,6 +122,93 @@ def fit(
     return history
 
 
+def fit_gan(
+    model: nn.Module, batches: Iterable, *, steps: int, lr: float | Schedule, critic_steps: int = 1, checkpoint: str | os.PathLike | None = None,
+    callback: Callable[[dict[str, Any]], Any] | None = None, accelerator: Any = None,
+    optimizer: tuple[torch.optim.Optimizer, torch.optim.Optimizer] | None = None, average: float | None = None, bfloat16: bool = False,
+    save_every: float = 120.0, progress: bool = True,
+) -> History:
+    """Let two players train each other: a critic that tells real from made, and a generator that makes.
+
+    One step is `critic_steps` steps of the critic down `model.critic_loss(*batch)`, each on a new batch, then one of the generator down
+    `model.generator_loss(*batch)` on the last of these batches. Neither step moves the other player.
+
+    Args:
+        model: has the modules `generator` and `critic`, and `critic_loss(*batch)` and `generator_loss(*batch)`, both scalars to be made small.
+        steps: steps of the generator in all, those of earlier sittings included.
+        critic_steps: of the critic for each step of the generator.
+        callback: as for `fit`, with the critic's loss as "critic_loss" besides.
+        optimizer: the generator's and the critic's; Adam with β₁ = 0.5 by default. Two rates: give the groups of one an "lr_scale".
+        average: decay of a moving average of all weights; the generator's is the one of use.
+
+    The other arguments are those of `fit`.
+
+    Raises:
+        ValueError: steps or critic_steps below 1, and what `fit` raises.
+
+    Reference: Goodfellow et al. 2014, algorithm 1; Radford, Metz, Chintala 2016 (β₁).
+    """
+    for name, value in (("steps", steps), ("critic_steps", critic_steps)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    device = accelerator.device if accelerator else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    generator, critic = optimizer or [
+        torch.optim.Adam(model.get_submodule(player).parameters(), lr=lr(0) if callable(lr) else lr, betas=(0.5, 0.999))
+        for player in ("generator", "critic")
+    ]
+    history = History(average=copy.deepcopy(model).requires_grad_(False) if average else None)
+    state = State(model, Both(generator, critic), history, batches, checkpoint, write=not accelerator or accelerator.is_main_process)
+    stream = state.resume()
+    if accelerator and accelerator.num_processes > 1:  # all start from the same weights
+        for v in model.state_dict().values():
+            torch.distributed.broadcast(v, 0)
+    model.train()
+    bar = tqdm(total=steps, initial=history.steps, disable=not progress or state.silent, mininterval=1.0, unit="step")
+
+    def descend(player: str, adam: torch.optim.Optimizer, batch: list[Tensor]) -> float:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            loss = getattr(model, f"{player}_loss")(*batch)
+        if not torch.isfinite(loss):
+            raise ValueError(f"{player}_loss: became {loss.item()} at step {history.steps}; a smaller lr, or look for a log or a division of 0")
+        adam.zero_grad()
+        accelerator.backward(loss) if accelerator else loss.backward()
+        if accelerator:  # two losses share one model, so the gradients of the processes are averaged by hand
+            for p in (p for group in adam.param_groups for p in group["params"] if p.grad is not None):
+                p.grad = accelerator.reduce(p.grad, "mean")
+        adam.step()
+        return loss.item()
+
+    try:
+        while history.steps < steps and not state.interrupted:
+            rate = lr(history.steps) if callable(lr) else lr
+            for group in generator.param_groups + critic.param_groups:
+                group["lr"] = rate * group.get("lr_scale", 1.0)
+            for _ in range(critic_steps):
+                batch = [v.to(device) for v in next(stream)]
+                critic_loss = descend("critic", critic, batch)
+            loss = descend("generator", generator, batch)
+            if average:
+                _move_average(history.average, model, min(average, (1 + history.steps) / (10 + history.steps)))
+            history.critic_losses.append(critic_loss)
+            history.losses.append(loss)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4g}", critic=f"{critic_loss:.4g}", refresh=False)
+            stop = callback and callback(
+                {"step": history.steps, "loss": loss, "critic_loss": critic_loss, "lr": rate, "model": model, "average": history.average, "history": history}
+            )
+            if stop is True:
+                break
+            if time.monotonic() - state.saved_at > save_every:
+                state.save()
+    finally:
+        state.save()
+        bar.close()
+        state.release()
+    model.eval()
+    return history
+
+
 @torch.no_grad()
 def _move_average(average: nn.Module | None, model: nn.Module, decay: float) -> None:
     assert average is not None
@@ -130,109 +216,6 @@ def _move_average(average: nn.Module | None, model: nn.Module, decay: float) -> 
         a.lerp_(w, 1 - decay)
     for a, w in zip(average.buffers(), model.buffers(), strict=True):
         a.copy_(w)
-
-
-class _State:
-    """Everything that must come back for a training to go on as if nothing had happened."""
-
-    def __init__(self, model: nn.Module, optimizer: Any, history: History, batches: Iterable, checkpoint: str | os.PathLike | None, write: bool):
-        self.model, self.optimizer, self.history, self.batches, self.write = model, optimizer, history, batches, write
-        self.path = Path(checkpoint) if checkpoint else None
-        self.saved_at = self.began_at = time.monotonic()
-        self.silent = not write
-        self.position, self.epoch_start = 0, _random_states()
-        self.interrupted = False
-        self.handler = None
-        if threading.current_thread() is threading.main_thread():
-            self.handler = signal.signal(signal.SIGINT, self.interrupt)
-
-    def interrupt(self, *_: Any) -> None:
-        """Ctrl-C waits until the step is whole: half a step could not be resumed bit for bit. Pressed twice, it does not wait."""
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
-
-    def release(self) -> None:
-        if self.handler is not None:
-            signal.signal(signal.SIGINT, self.handler)
-        if self.interrupted:
-            raise KeyboardInterrupt
-
-    def resume(self) -> Iterator:
-        if self.path and self.path.exists():
-            try:
-                saved = torch.load(self.path, weights_only=True, map_location="cpu")
-                self.model.load_state_dict(saved["model"])
-            except Exception as e:
-                raise ValueError(f"checkpoint: {self.path} is damaged or of another model ({(str(e) or type(e).__name__).splitlines()[0]})") from None
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.history.losses, self.history.seconds = saved["losses"].tolist(), saved["seconds"]
-            if self.history.average is not None and saved["average"] is not None:
-                self.history.average.load_state_dict(saved["average"])
-            if hasattr(self.batches, "load_state_dict"):
-                self.batches.load_state_dict(saved["batches"])  # type: ignore[attr-defined]
-                stream = self._stream()
-            else:  # replay the epoch's random numbers up to where we stopped
-                _set_random_states(saved["epoch_start"])
-                stream = self._stream()
-                for _ in range(saved["position"]):
-                    next(stream)
-            _set_random_states(saved["random"])
-            return stream
-        return self._stream()
-
-    def _stream(self) -> Iterator:
-        while True:
-            self.position, self.epoch_start = 0, _random_states()
-            for batch in self.batches:
-                self.position += 1
-                yield (batch,) if isinstance(batch, Tensor) else batch
-            if self.position == 0:
-                raise ValueError("batches: gave nothing; a generator that has been used up? Pass a list, a DataLoader, or an object with __iter__")
-
-    def save(self) -> None:
-        now = time.monotonic()
-        self.history.seconds += now - self.began_at
-        self.began_at = self.saved_at = now
-        if not (self.path and self.write):
-            return
-        average = self.history.average
-        content = {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "losses": torch.tensor(self.history.losses, dtype=torch.float64), "seconds": self.history.seconds,
-            "average": None if average is None else average.state_dict(),
-            "batches": self.batches.state_dict() if hasattr(self.batches, "load_state_dict") else None,  # type: ignore[attr-defined]
-            "position": self.position, "epoch_start": self.epoch_start, "random": _random_states(),
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = None
-        try:
-            with tempfile.NamedTemporaryFile(dir=self.path.parent, suffix=".partial", delete=False) as f:
-                temporary = Path(f.name)
-                torch.save(content, f)
-            os.replace(temporary, self.path)
-        except (OSError, RuntimeError) as e:  # a full disk must not end a night's training; the last good checkpoint stays
-            warnings.warn(f"checkpoint not written at step {self.history.steps}: {e}", stacklevel=2)
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-
-
-def _random_states() -> dict[str, Any]:
-    kind, keys, pos, has_gauss, gauss = np.random.get_state()
-    return {
-        "python": random.getstate(), "numpy": [str(kind), torch.from_numpy(np.array(keys, dtype=np.int64)), int(pos), int(has_gauss), float(gauss)],
-        "torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def _set_random_states(s: dict[str, Any]) -> None:
-    random.setstate(s["python"])
-    kind, keys, *rest = s["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(s["torch"])
-    if s["cuda"]:
-        torch.cuda.set_rng_state_all(s["cuda"])
 
 
 def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
