@@ -294,7 +294,7 @@ def indexed(course: Course, index: str, public_words: str) -> list[str]:
         own = {w for w in re.findall(r"[a-z]{5,}", s.text.casefold()) if w not in public_words and w not in words(course.visible[s.slug])}
         own = {w for w in own if stem(w) not in public_stems}
         hits = sorted(w for w in own if stem(w) in terms or w in terms)
-        if len(hits) >= 3 or (len(own) > 1 and len(hits) == len(own)):  # one word alone may come from anywhere
+        if len(hits) >= 3 or (hits and len(hits) == len(own)):
             found.append(f"{s.kind} of {s.slug}/{s.task} is indexed: {', '.join(hits[:6])}")
     return found
 
