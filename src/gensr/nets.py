@@ -2,8 +2,10 @@
 
 import itertools
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class MLP(nn.Sequential):
@@ -28,3 +30,72 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x + self.res_scale * self.branch(x)
+
+
+def squeeze_excite(channels: int) -> nn.Sequential:
+    """One number in (0, 1) for each channel, from the channels' means over the image (Hu et al. 2018)."""
+    inner = max(4, channels // 16)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, channels, 1), nn.Sigmoid())
+
+
+class GenerativeCell(nn.Module):
+    """x + 0.1 · se(BN, 1×1 up, BN-swish, depthwise 5×5, BN-swish, 1×1 down, BN): a wide view at the price of a narrow convolution.
+
+    Reference: Vahdat & Kautz 2020, figure 3a.
+    """
+
+    def __init__(self, channels: int, expand: int = 3):
+        super().__init__()
+        wide = expand * channels
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels), nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.SiLU(),
+            nn.Conv2d(wide, wide, 5, padding=2, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.SiLU(),
+            nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels),
+        )
+        self.excite = squeeze_excite(channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = self.body(x)
+        return x + 0.1 * y * self.excite(y)
+
+
+class EncoderCell(nn.Module):
+    """x + 0.1 · se(BN-swish, 3×3, BN-swish, 3×3): ordinary convolutions, for the encoder needs no wide view.
+
+    Reference: Vahdat & Kautz 2020, figure 3b.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        self.excite = squeeze_excite(channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = self.body(x)
+        return x + 0.1 * y * self.excite(y)
+
+
+def spectral_norms(model: nn.Module) -> Float[Tensor, ""]:
+    """Σ over convolutions of the largest singular value of the weight (as a matrix of its outputs), plus Σ over batch normalisations of the largest absolute γ.
+
+    It bounds how fast the networks can change, and with them the KL of a group. The singular vectors come from one power iteration a call, kept between calls.
+
+    Reference: Vahdat & Kautz 2020, §3.2; Yoshida & Miyato 2017.
+    """
+    total = next(model.parameters()).new_zeros(())
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            total = total + m.weight.abs().max()
+        elif isinstance(m, nn.Conv2d):
+            w = m.weight.flatten(1)
+            with torch.no_grad():
+                u = getattr(m, "_u", None)
+                u = torch.randn(len(w)).to(w) if u is None else u
+                v = F.normalize(w.T @ u, dim=0)
+                u = F.normalize(w @ v, dim=0)
+                m._u = u  # type: ignore[assignment]
+            total = total + u @ w @ v
+    return total

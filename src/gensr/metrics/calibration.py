@@ -1,0 +1,56 @@
+"""Calibration: of the answers given with probability 0.8, are 80 % right?"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Reliability(NamedTuple):
+    """For each bin of confidence: the mean confidence, the share of right answers, and how many there are; NaN where a bin is empty."""
+
+    confidence: Float[Tensor, " bins"]
+    accuracy: Float[Tensor, " bins"]
+    count: Int[Tensor, " bins"]
+
+
+def reliability(probs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = 15) -> Reliability:
+    """The reliability diagram: the most probable class of each datum, sorted by its probability into equal bins of [0, 1].
+
+    Args:
+        probs: of the classes, each row sums to 1.
+        labels: the right classes.
+
+    Raises:
+        ValueError: rows that are no probabilities, no data, a number of labels that differs, or bins below 1.
+
+    Reference: DeGroot & Fienberg 1983; Guo, Pleiss, Sun, Weinberger 2017, §2.
+    """
+    if len(probs) == 0 or len(probs) != len(labels):
+        raise ValueError(f"labels: expected as many as rows in probs, at least one, got {len(labels)} for {len(probs)}")
+    if not ((probs >= 0).all() and torch.allclose(probs.sum(1), torch.ones_like(probs[:, 0]), atol=1e-3)):
+        raise ValueError("probs: expected rows of probabilities that sum to 1 (softmax of the logits, not the logits)")
+    if bins < 1:
+        raise ValueError(f"bins: expected at least 1, got {bins}")
+    confidence, answer = probs.double().max(1)
+    right = (answer == labels).double()
+    place = (confidence * bins).long().clamp(max=bins - 1)  # (n,)
+    count = torch.bincount(place, minlength=bins)
+    return Reliability(
+        torch.bincount(place, confidence, minlength=bins) / count, torch.bincount(place, right, minlength=bins) / count, count
+    )
+
+
+def expected_calibration_error(probs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = 15) -> float:
+    """ECE: the mean over the data of the distance, in its bin, between accuracy and confidence; from 0 (calibrated, up to the bins) to 1.
+
+    With few data it is biased upwards: a calibrated model has about √(bins/n)·0.3, not 0. Compare models on the same data.
+
+    Raises:
+        ValueError: as `reliability`.
+
+    Reference: Naeini, Cooper, Hauskrecht 2015; Guo et al. 2017, eq. 3.
+    """
+    confidence, accuracy, count = reliability(probs, labels, bins)
+    return ((accuracy - confidence).abs().nan_to_num() * count).sum().item() / len(labels)

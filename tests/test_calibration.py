@@ -1,0 +1,41 @@
+"""Calibration error against hand-made cases."""
+
+import pytest
+import torch
+
+from gensr.metrics.calibration import expected_calibration_error, reliability
+
+
+def test_overconfident_answers():
+    """100 answers given with probability 0.95, of which 60 are right: one bin, off by 0.35."""
+    probs = torch.tensor([[0.95, 0.05]]).expand(100, 2)
+    labels = torch.tensor([0] * 60 + [1] * 40)
+    assert expected_calibration_error(probs, labels) == pytest.approx(0.35, abs=1e-6)
+    r = reliability(probs, labels, bins=10)
+    assert r.count.tolist() == [0] * 9 + [100]
+    assert r.accuracy[9].item() == pytest.approx(0.6)
+    assert r.confidence[:9].isnan().all()
+
+
+def test_bins_are_weighted_by_their_size():
+    probs = torch.tensor([[0.95, 0.05]] * 30 + [[0.55, 0.45]] * 10)
+    labels = torch.tensor([0] * 30 + [1] * 10)  # off by 0.05 in 30, by 0.55 in 10
+    assert expected_calibration_error(probs, labels) == pytest.approx((0.05 * 30 + 0.55 * 10) / 40, abs=1e-6)
+
+
+def test_drawn_from_its_own_probabilities_it_is_calibrated():
+    probs = torch.rand(200_000, 3).softmax(1)
+    labels = torch.multinomial(probs, 1)[:, 0]
+    assert expected_calibration_error(probs, labels) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("probs", "labels", "bins", "word"),
+    [
+        (torch.randn(3, 2), torch.zeros(3).long(), 15, "probs"), (torch.full((3, 2), 0.5), torch.zeros(2).long(), 15, "labels"),
+        (torch.zeros(0, 2), torch.zeros(0).long(), 15, "labels"), (torch.full((3, 2), 0.5), torch.zeros(3).long(), 0, "bins"),
+    ],
+)
+def test_bad_arguments(probs, labels, bins, word):
+    with pytest.raises(ValueError, match=word):
+        reliability(probs, labels, bins)
