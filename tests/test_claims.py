@@ -77,3 +77,13 @@ def test_stored_claim_comes_back_and_is_judged_anew(tmp_path):
 def test_bad_claims(arguments, message):
     with pytest.raises(ValueError, match=message):
         claim("x", **arguments)
+
+
+def test_a_source_shared_by_several_claims_is_told_once(tmp_path):
+    for name in ("a", "b"):
+        claim(f"|{name}| is small", 0.1, at_most=1).save(tmp_path / f"{name}.json", "python recipes/x.py", "2 min")
+    text = table(*(stored(tmp_path / f"{n}.json") for n in "ab"), claim("live", 0.1, at_most=1))._repr_markdown_()
+    assert text.count("python recipes/x.py") == 1
+    assert "| \\|a\\| is small (1) |" in text
+    assert "| live |" in text
+    assert text.endswith("\n\n(1) measured by `python recipes/x.py`, 2 min")

@@ -120,10 +120,16 @@ class ClaimTable:
 
     def _repr_markdown_(self) -> str:
         rows = ["| claim | measured | bound | verdict |", "|:--|:--|:--|:--|"]
+        sources: list[str] = []  # each is told once, below the table
         for c in self.claims:
-            source = f" (measured by `{c.command}`, {c.cost})" if c.command else ""
-            rows.append(f"| {c.statement}{source} | {c.effect} | {c.bound} | **{c.verdict}** |")
-        return "\n".join(rows)
+            source = f"measured by `{c.command}`, {c.cost}"
+            if c.command and source not in sources:
+                sources.append(source)
+            mark = f" ({sources.index(source) + 1})" if c.command else ""
+            statement = c.statement.replace("|", "\\|")  # |x| would end a cell of the table
+            rows.append(f"| {statement}{mark} | {c.effect} | {c.bound} | **{c.verdict}** |")
+        notes = [f"({i}) {source}" for i, source in enumerate(sources, 1)]
+        return "\n".join([*rows, "", " · ".join(notes)] if notes else rows)
 
 
 def table(*claims: Claim) -> ClaimTable:
