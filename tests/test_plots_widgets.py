@@ -79,6 +79,18 @@ def test_frames_are_accessible_and_self_contained():
     assert first.convert("RGB").getpixel((0, 0)) == (128, 128, 128)
 
 
+def test_frames_can_be_played_by_a_button_that_has_a_name():
+    pictures = [torch.full((3, 4, 4), v) for v in (0.0, 0.5, 1.0)]
+    plain = widgets.frames(pictures, ["0", "1", "2"], "step", ["a", "b", "c"]).data
+    assert not Tags(plain).named("button")
+    out = widgets.frames(pictures, ["0", "1", "2"], 'the "step"', ["a", "b", "c"], play=True).data
+    play, after = Tags(out).named("button")
+    (slider,) = Tags(out).named("input")
+    for button, name in ((play, "play"), (after, "next")):
+        assert button["type"] == "button" and button["aria-label"] == f'{name}: the "step"' and button["aria-controls"] == slider["id"]
+    assert "prefers-reduced-motion" in out and "<script" not in out and "http" not in out
+
+
 def test_compare_has_both_pictures_and_a_labelled_slider():
     out = widgets.compare(torch.zeros(3, 4, 4), torch.ones(3, 4, 4), ("bicubic", "EDSR"), alt="A cat's eye").data
     tags = Tags(out)

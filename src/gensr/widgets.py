@@ -18,10 +18,23 @@ Picture = Image | Tensor
 
 _SHOW = "this.closest('figure').querySelectorAll('img').forEach((e,i)=>e.hidden=i!=this.value);"
 _LABEL = "var o=this.closest('figure').querySelector('output');o.value=o.dataset.labels.split('|')[this.value];this.setAttribute('aria-valuetext',o.value)"
+# Runs to the last frame and stops there, or where the reader presses again, or takes the slider; a screen reader is told of no frame in between.
+_PLAY = (
+    "var b=this,f=b.closest('figure'),s=f.querySelector('input'),o=f.querySelector('output'),at;"
+    "function show(v){s.value=at=v;s.dispatchEvent(new Event('input'))}"
+    "function stop(){clearInterval(b.dataset.timer);delete b.dataset.timer;o.removeAttribute('aria-live');"
+    "b.textContent='▶ play';b.setAttribute('aria-label',b.getAttribute('aria-label').replace(/^stop/,'play'))}"
+    "function next(){if(!b.isConnected||+s.value!=at||at>=+s.max)return stop();show(at+1);if(at>=+s.max)stop()}"
+    "if(b.dataset.timer){stop();return}"
+    "o.setAttribute('aria-live','off');show(s.value==s.max?0:+s.value);b.textContent='■ stop';"
+    "b.setAttribute('aria-label',b.getAttribute('aria-label').replace(/^play/,'stop'));b.dataset.timer=setInterval(next,400);"
+)
+_NEXT = "var s=this.closest('figure').querySelector('input');s.value=s.value==s.max?0:+s.value+1;s.dispatchEvent(new Event('input'));"
+_STILL = "@media(prefers-reduced-motion:reduce){.gensr-play{display:none}}@media(prefers-reduced-motion:no-preference){.gensr-next{display:none}}"
 _WIPE = "this.closest('figure').querySelector('.gensr-top').style.clipPath='inset(0 0 0 '+this.value+'%)';"
 
 
-def frames(pictures: Sequence[Picture], labels: Sequence[str], name: str, alts: Sequence[str], *, start: int = 0) -> HTML:
+def frames(pictures: Sequence[Picture], labels: Sequence[str], name: str, alts: Sequence[str], *, start: int = 0, play: bool = False) -> HTML:
     """A slider that shows one of several pictures.
 
     Args:
@@ -30,6 +43,8 @@ def frames(pictures: Sequence[Picture], labels: Sequence[str], name: str, alts: 
         name: what the slider changes, such as "temperature τ".
         alts: what each frame shows, for those who cannot see it.
         start: the frame shown first.
+        play: a button that runs through the frames once, from where the slider stands to the last. Whoever asked the system for less motion gets one that
+            shows the next frame instead.
 
     Raises:
         ValueError: lists of different lengths, no frame, or a label with "|".
@@ -50,9 +65,15 @@ def frames(pictures: Sequence[Picture], labels: Sequence[str], name: str, alts: 
         f'<input type="range" id="f{key}" min="0" max="{len(uris) - 1}" step="1" value="{start}" aria-valuetext="{html.escape(labels[start])}" '
         f'oninput="{_SHOW}{_LABEL}" style="width:min(24em,60%)">'
     )
-    joined = html.escape("|".join(labels))
+    joined, spoken, buttons = html.escape("|".join(labels)), html.escape(name), ""
+    if play:
+        buttons = (
+            f'<style>{_STILL}</style><button type="button" class="gensr-play" aria-label="play: {spoken}" aria-controls="f{key}" '
+            f'onclick="{html.escape(_PLAY)}" style="min-width:5em">▶ play</button>'
+            f'<button type="button" class="gensr-next" aria-label="next: {spoken}" aria-controls="f{key}" onclick="{html.escape(_NEXT)}">next ▸</button> '
+        )
     return HTML(
-        f'<figure class="gensr-frames" style="margin:0">{shown}<div><label for="f{key}">{html.escape(name)}</label> {slider} '
+        f'<figure class="gensr-frames" style="margin:0">{shown}<div>{buttons}<label for="f{key}">{spoken}</label> {slider} '
         f'<output for="f{key}" data-labels="{joined}">{html.escape(labels[start])}</output></div></figure>'
     )
 
