@@ -10,6 +10,8 @@ from gensr.densities import (
     bernoulli_log_prob,
     bits_per_dim,
     discretized_logistic_log_prob,
+    grid_js,
+    grid_kl,
     gsm_log_prob,
     kl_normal,
     normal_log_prob,
@@ -129,6 +131,81 @@ def test_bits_per_dim():
     torch.testing.assert_close(bits_per_dim(torch.tensor([uniform]), 64), torch.tensor([math.log2(17)]))
     # the uniform density on [0, 1]⁶⁴ is 1, and is the same statement about 17 cells
     torch.testing.assert_close(bits_per_dim(torch.zeros(1), 64, levels=17), torch.tensor([math.log2(17)]))
+
+
+GRID = torch.linspace(-30, 30, 6001, dtype=torch.float64)
+CELL = float(GRID[1] - GRID[0])
+
+
+def uniform(low, high):
+    """log-density on GRID of a uniform density over the cells whose centres lie in [low, high); −∞ elsewhere."""
+    inside = (low <= GRID) & (high > GRID)
+    return torch.full_like(GRID, -math.log(CELL * int(inside.sum()))).masked_fill(~inside, -math.inf)
+
+
+def test_grid_kl_equals_the_closed_form_of_gaussians():
+    """The sum is exact to rounding: for smooth densities that vanish at the ends, the trapezoidal rule converges faster than any power of the step."""
+    mu, logvar, mu_p, logvar_p = torch.tensor([[0.7, -3.0, 0.0], [-1.0, 0.8, 0.0], [0.0, 1.0, 0.0], [0.5, 1.1, 0.0]], dtype=torch.float64)
+    log_q, log_p = normal_log_prob(GRID, mu[:, None], logvar[:, None]), normal_log_prob(GRID, mu_p[:, None], logvar_p[:, None])
+    torch.testing.assert_close(grid_kl(log_q, log_p, CELL), kl_normal(mu, logvar, mu_p, logvar_p), atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(grid_kl(log_p, log_q, CELL), kl_normal(mu_p, logvar_p, mu, logvar), atol=1e-12, rtol=1e-9)
+    assert abs(grid_kl(log_q[0], log_p[0], CELL) - grid_kl(log_p[0], log_q[0], CELL)) > 0.1  # the two directions differ
+
+
+def test_grid_kl_in_the_plane_adds_over_independent_coordinates():
+    from gensr.data.toy2d import grid
+
+    points, area = grid(12.0, 300)
+    mu, logvar = torch.tensor([0.3, -0.8], dtype=torch.float64), torch.tensor([-0.5, 0.4], dtype=torch.float64)
+    value = grid_kl(normal_log_prob(points, mu, logvar).sum(1), normal_log_prob(points, 0.0, 0.0).sum(1), area)
+    torch.testing.assert_close(value, kl_normal(mu, logvar).sum(), atol=1e-10, rtol=1e-8)
+
+
+def test_grid_divergences_of_uniform_densities():
+    """With −∞ outside: half inside the other, disjoint, equal."""
+    small, large, far = uniform(0, 1), uniform(0, 2), uniform(5, 6)
+    torch.testing.assert_close(grid_kl(small, large, CELL), torch.tensor(math.log(2)).double())
+    assert grid_kl(large, small, CELL) == math.inf and grid_kl(small, far, CELL) == math.inf
+    torch.testing.assert_close(grid_js(small, far, CELL), torch.tensor(math.log(2)).double())
+    # m = ¾ on the half they share and ¼ on the other: ½ log 4/3 + ½ (½ log 2/3 + ½ log 2)
+    torch.testing.assert_close(grid_js(small, large, CELL), torch.tensor(0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3) + 0.25 * math.log(2)).double())
+    assert grid_kl(small, small, CELL) == 0 and grid_js(small, small, CELL).abs() < 1e-15
+
+
+def test_grid_js_equals_its_definition_and_is_symmetric():
+    p, q = D.Normal(0.3, 0.7), D.Normal(torch.tensor(-1.1).double(), torch.tensor(1.9).double())
+    log_p, log_q = p.log_prob(GRID), q.log_prob(GRID)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    torch.testing.assert_close(grid_js(log_p, log_q, CELL), 0.5 * grid_kl(log_p, log_m, CELL) + 0.5 * grid_kl(log_q, log_m, CELL))
+    torch.testing.assert_close(grid_js(log_p, log_q, CELL), grid_js(log_q, log_p, CELL))
+    assert 0 < grid_js(log_p, log_q, CELL) < math.log(2)
+
+
+def test_gradients_of_grid_divergences():
+    """Autograd through the sum: against the closed form for Gaussians, and finite with a target that is zero in most cells."""
+    mu, logvar = torch.tensor(0.7, dtype=torch.float64, requires_grad=True), torch.tensor(-0.4, dtype=torch.float64, requires_grad=True)
+    log_p = normal_log_prob(GRID, 0.0, 0.0)
+    ours = torch.autograd.grad(grid_kl(normal_log_prob(GRID, mu, logvar), log_p, CELL), (mu, logvar))
+    torch.testing.assert_close(ours, torch.autograd.grad(kl_normal(mu, logvar), (mu, logvar)))
+    assert torch.autograd.gradcheck(lambda m, v: grid_js(log_p, normal_log_prob(GRID, m, v), CELL), (mu, logvar))
+    for divergence in (grid_kl, grid_js):
+        for g in torch.autograd.grad(divergence(uniform(0, 1), normal_log_prob(GRID, mu, logvar), CELL), (mu, logvar)):
+            assert torch.isfinite(g) and g != 0
+
+
+@pytest.mark.parametrize("divergence", [grid_kl, grid_js])
+def test_grid_divergences_refuse_what_is_no_density(divergence):
+    log_p = normal_log_prob(GRID, 0.0, 0.0)
+    with pytest.raises(ValueError, match="equal shapes"):
+        divergence(log_p, log_p[:-1], CELL)
+    with pytest.raises(ValueError, match="cell"):
+        divergence(log_p, log_p, 0.0)
+    with pytest.raises(ValueError, match="log_p: expected a density, but it sums to 2.72"):
+        divergence(log_p + 1, log_p, CELL)
+    with pytest.raises(ValueError, match="log_q.*wider"):  # a third of its mass lies beyond the grid
+        divergence(log_p, normal_log_prob(GRID, 29.0, 1.6), CELL)
+    with pytest.raises(ValueError, match="log_q.*nan"):
+        divergence(log_p, log_p * math.nan, CELL)
 
 
 def test_errors_name_the_argument():

@@ -1,5 +1,6 @@
 """Linear measurement operators: `A(x)`, `A.adjoint(y)`, `A.pinv(y)`, `A.project(x, y)`."""
 
+from gensr.operators.average import Average
 from gensr.operators.base import LinearOperator, dense, least_squares
 from gensr.operators.blur import Blur
 from gensr.operators.compose import Compose
@@ -7,4 +8,4 @@ from gensr.operators.downsample import Downsample
 from gensr.operators.fit import fit_pseudo_inverse
 from gensr.operators.mask import Mask
 
-__all__ = ["Blur", "Compose", "Downsample", "LinearOperator", "Mask", "dense", "fit_pseudo_inverse", "least_squares"]
+__all__ = ["Average", "Blur", "Compose", "Downsample", "LinearOperator", "Mask", "dense", "fit_pseudo_inverse", "least_squares"]

@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 
 class LinearOperator(nn.Module):
-    """A linear map from images (b, c, h, w) to measurements (b, c', h', w').
+    """A linear map from images (b, c, h, w) to measurements (b, c', h', w'); or from points (b, n) to (b, m).
 
     A subclass writes `forward` and `adjoint`; pseudo-inverse and projection follow from the two. Where there is a closed form, it
     overrides `pinv` as well.
     """
 
-    def adjoint(self, y: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h w"]:
+    def adjoint(self, y: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Aᵀy: the one map with ⟨A x, y⟩ = ⟨x, Aᵀy⟩ for all x and y. It is not the inverse of A."""
         raise NotImplementedError(f"{type(self).__name__} does not define adjoint(y)")
 
-    def pinv(self, y: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h w"]:
+    def pinv(self, y: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """A⁺y: among the images that explain y best, the one of least norm. By conjugate gradients unless a subclass knows better."""
         return least_squares(self, y)
 
-    def project(self, x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h w"]:
+    def project(self, x: Float[Tensor, "b ..."], y: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """x + A⁺(y - A x): of all images that explain y best, the one nearest to x.
 
         Reference: Sønderby et al. 2017, on affine projected networks (there a network makes x).
@@ -33,8 +33,8 @@ class LinearOperator(nn.Module):
 
 
 def least_squares(
-    A: LinearOperator, y: Float[Tensor, "b c h2 w2"], lam: float = 0.0, *, steps: int = 1000, tol: float | None = None
-) -> Float[Tensor, "b c h w"]:
+    A: LinearOperator, y: Float[Tensor, "b ..."], lam: float = 0.0, *, steps: int = 1000, tol: float | None = None
+) -> Float[Tensor, "b ..."]:
     """argmin ‖y - A x‖² + λ‖x‖² by conjugate gradients on (AᵀA + λI) x = Aᵀy.
 
     The iteration starts at 0 and moves only along vectors Aᵀ(…), so it never gains a part in the null space: with λ = 0 it ends at A⁺y, the
@@ -71,8 +71,8 @@ def least_squares(
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """⟨a, b⟩ of each image in a batch, (b, 1, 1, 1)."""
-    return (a * b).sum((1, 2, 3), keepdim=True)
+    """⟨a, b⟩ of each image in a batch, (b, 1, 1, 1); of each point, (b, 1)."""
+    return (a * b).sum(tuple(range(1, a.dim())), keepdim=True)
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
