@@ -70,19 +70,24 @@ def curve_callback(name: str, every: int, validate: Callable[[nn.Module], dict[s
     return callback
 
 
-def publish(name: str, net: nn.Module, model: str, arguments: dict[str, Any], history: History, measured: dict[str, float], command: str) -> None:
-    """Write zoo/NAME.safetensors in float16 and its card in zoo/manifest.toml."""
+PHOTOS = "T91 (91 images, Yang et al. 2010) and BSDS500 train and test (399 images, Martin et al. 2001; Arbeláez et al. 2011)"
+PHOTOS_LICENCE = "weights MIT; the training images are for non-commercial research and education, and are not in them"
+
+
+def publish(
+    name: str, net: nn.Module, model: str, arguments: dict[str, Any], history: History, measured: dict[str, float], command: str, *,
+    curve: list[list[float]] | None = None, data: str = PHOTOS, licence: str = PHOTOS_LICENCE, precision: str = "bfloat16",
+) -> None:
+    """Write zoo/NAME.safetensors in float16 and its card in zoo/manifest.toml; the curve is by default the PSNR in runs/NAME.jsonl."""
     path = ZOO / f"{name}.safetensors"
     save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, path)
-    curve = [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines()]
+    if curve is None:
+        curve = [[c["step"], c["psnr"]] for c in (json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines())]
     card = {
         "model": model, "arguments": arguments, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size,
-        "parameters": sum(p.numel() for p in net.parameters()), "recipe": command, "revision": revision(),
-        "data": "T91 (91 images, Yang et al. 2010) and BSDS500 train and test (399 images, Martin et al. 2001; Arbeláez et al. 2011)",
-        "licence": "weights MIT; the training images are for non-commercial research and education, and are not in them",
+        "parameters": sum(p.numel() for p in net.parameters()), "recipe": command, "revision": revision(), "data": data, "licence": licence,
         "steps": history.steps, "minutes": round(history.seconds / 60, 1),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), bfloat16",
-        "measured": measured, "curve": [[c["step"], c["psnr"]] for c in curve],
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {precision}", "measured": measured, "curve": curve,
     }
     manifest = tomllib.loads((ZOO / "manifest.toml").read_text()) if (ZOO / "manifest.toml").exists() else {}
     manifest[name] = card

@@ -62,7 +62,8 @@ def weights_show(name: str) -> None:
     card = weights.card(name, zoo())
     for key, value in card.items():
         if key == "curve":
-            value = f"{len(value)} points, " + " … ".join(f"{psnr} dB at step {step}" for step, psnr in (value[:1] + value[1:][-1:])) if value else "none"
+            unit = "dB" if "psnr" in card.get("measured", {}) else "nats"
+            value = f"{len(value)} points, " + " … ".join(f"{v} {unit} at step {step}" for step, v in (value[:1] + value[1:][-1:])) if value else "none"
         elif isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         print(textwrap.fill(str(value), 110, initial_indent=f"{key:<11} ", subsequent_indent=" " * 12, break_long_words=False))

@@ -7,6 +7,7 @@ Reference: Kingma & Dhariwal 2018, "Glow: Generative flow with invertible 1×1 c
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -36,7 +37,7 @@ class Glow(nn.Module):
     Reference: Kingma & Dhariwal 2018, figure 2.
     """
 
-    def __init__(self, shape: tuple[int, int, int] = (1, 8, 8), levels: int = 2, steps: int = 8, hidden: int = 64, *, n_bins: int = 256):
+    def __init__(self, shape: Sequence[int] = (1, 8, 8), levels: int = 2, steps: int = 8, hidden: int = 64, *, n_bins: int = 256):
         super().__init__()
         if levels < 1 or steps < 1:
             raise ValueError(f"levels, steps: expected at least 1, got {levels} and {steps}")
