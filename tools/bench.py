@@ -10,6 +10,7 @@ from collections.abc import Callable
 import skimage.metrics
 import torch
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 from torch.nn import functional as F
 
 from gensr.metrics import ssim
@@ -46,13 +47,29 @@ def training_step(bfloat16: bool) -> Callable[[], None]:
     return step
 
 
+def searches(data: Tensor, pool: Tensor) -> list[tuple[str, Callable[[], object], Callable[[], object]]]:
+    """IMLE's search, which is exact, against others that are, and against torch's fast one, which rounds."""
+    n, d = data.shape
+    label = f"nearest of {len(pool):,} samples for {n:,} data of dimension {d},"
+
+    def library() -> object:  # a tree where the dimension is low, else all distances
+        return NearestNeighbors(n_neighbors=1).fit(pool.numpy()).kneighbors(data.numpy())
+
+    return [
+        (f"{label} torch.cdist by subtraction / nearest", lambda: torch.cdist(data, pool, compute_mode="donot_use_mm_for_euclid_dist").min(1),
+         lambda: nearest(data, pool)),
+        (f"{label} torch.cdist by matrix products / nearest", lambda: torch.cdist(data, pool, compute_mode="use_mm_for_euclid_dist").min(1),
+         lambda: nearest(data, pool)),
+        (f"{label} scikit-learn / nearest", library, lambda: nearest(data, pool)),
+    ]
+
+
 def main() -> None:
     x = torch.rand(1, 3, 256, 256)
     small = torch.rand(1, 3, 64, 64)
     a, b = (torch.rand(256, 256, dtype=torch.float64) for _ in range(2))
     down = Downsample(4)
     y = down(x)
-    data, pool = torch.rand(1000, 64), torch.rand(10_000, 64)
     rows = [
         ("bicubic ×4, torch's interpolate / bicubic_upsample",
          lambda: F.interpolate(small, scale_factor=4, mode="bicubic"), lambda: bicubic_upsample(small, 4)),
@@ -62,12 +79,9 @@ def main() -> None:
         ("SSIM, scikit-image / gensr",
          lambda: skimage.metrics.structural_similarity(a.numpy(), b.numpy(), data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False),
          lambda: ssim(a[None, None], b[None, None], data_range=1)),
-        ("nearest of 10,000 samples for 1000 digits, torch.cdist by subtraction (as exact) / nearest",
-         lambda: torch.cdist(data, pool, compute_mode="donot_use_mm_for_euclid_dist").min(1), lambda: nearest(data, pool)),
-        ("the same, torch.cdist by matrix products (rounds) / nearest", lambda: torch.cdist(data, pool).min(1), lambda: nearest(data, pool)),
-        ("the same, scikit-learn / nearest",
-         lambda: NearestNeighbors(n_neighbors=1).fit(pool.numpy()).kneighbors(data.numpy()), lambda: nearest(data, pool)),
     ]
+    for d, n in ((2, 1000), (16, 1000), (64, 1000), (1024, 100)):
+        rows += searches(torch.rand(n, d), torch.rand(10_000, d))
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")

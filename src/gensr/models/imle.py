@@ -76,8 +76,8 @@ class IMLE(nn.Module):
     """Vanilla IMLE; train it with `gensr.train.fit`.
 
     A pool of samples is kept for `reuse` steps, then drawn anew. In between each datum keeps the sample that it picked when the pool was drawn, as in the
-    paper's inner loop: the pool remembers what its samples were then. A pool kept too long is fitted by heart; one drawn anew at each step costs `pool` calls
-    of the generator a step.
+    paper's inner loop: the pool remembers what its samples were then. A pool kept too long matches by what they were long ago, and codes that no datum picked
+    are never taught; one drawn anew at each step costs `pool` calls of the generator a step.
 
     Args:
         generator: (b, latent) -> (b, ...), what a datum looks like.
