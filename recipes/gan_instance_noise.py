@@ -154,8 +154,8 @@ def publish(done: dict[tuple, dict[str, Any]]) -> None:
                 effect=lambda s, a=plain, b=noisy: a[s - SEEDS[0]] - b[s - SEEDS[0]], seeds=SEEDS,
             )
             ratio = spread(plain, noisy, f"Instance noise lowers the spread of {divergence} over seeds ({where}): deviation with, divided by without")
-            gain.save(MEASURED / f"gan_{slug}_{key}.json", command, cost)
-            ratio.save(MEASURED / f"gan_{slug}_{key}_spread.json", command, cost)
+            gain.save(MEASURED / "gan_claims.json", command, cost, f"{slug}_{key}")
+            ratio.save(MEASURED / "gan_claims.json", command, cost, f"{slug}_{key}_spread")
             print(name, divergence, gain, ratio, sep=" | ")
     perfect = {f"{s:g}": round(score(EightGaussians(sigma=s).sample(100_000), EightGaussians(sigma=s))["kl"], 4) for s in (0.05, 0.1)}
     table = {"command": command, "cost": cost, "kl_of_data_themselves": perfect, "rows": rows}

@@ -31,7 +31,7 @@ SETS: dict[str, dict[str, Any]] = {
         "licence": "weights MIT; data CC BY 4.0, inside scikit-learn",
     },
     "textures": {
-        "arguments": {"shape": [1, 32, 32], "levels": 3, "steps": 6, "hidden": 64, "n_bins": BINS}, "steps": 6000, "every": 200, "batch": 32, "lr": 1e-3,
+        "arguments": {"shape": [1, 32, 32], "levels": 3, "steps": 6, "hidden": 64, "n_bins": BINS}, "steps": 2400, "every": 200, "batch": 32, "lr": 1e-3,
         "patience": 8, "weight_decay": 0.0,
         "data": "brick, grass and gravel, the left 352 columns, and 64 columns to decide when to stop (scikit-image)",
         "licence": "weights MIT; data CC0, inside scikit-image",

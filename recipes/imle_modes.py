@@ -182,7 +182,7 @@ def main() -> None:
     }
     (MEASURED / "imle_modes.json").write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, c in claims(runs).items():
-        c.save(MEASURED / f"imle_modes_{name}.json", command, cost)
+        c.save(MEASURED / "imle_claims.json", command, cost, name)
         print(c, c.statement)
 
 

@@ -81,9 +81,24 @@ def test_bad_claims(arguments, message):
 
 def test_a_source_shared_by_several_claims_is_told_once(tmp_path):
     for name in ("a", "b"):
-        claim(f"|{name}| is small", 0.1, at_most=1).save(tmp_path / f"{name}.json", "python recipes/x.py", "2 min")
-    text = table(*(stored(tmp_path / f"{n}.json") for n in "ab"), claim("live", 0.1, at_most=1))._repr_markdown_()
+        claim(f"|{name}| is small", 0.1, at_most=1).save(tmp_path / "claims.json", "python recipes/x.py", "2 min", name)
+    text = table(*(stored(tmp_path / "claims.json", n) for n in "ab"), claim("live", 0.1, at_most=1))._repr_markdown_()
     assert text.count("python recipes/x.py") == 1
     assert "| \\|a\\| is small (1) |" in text
     assert "| live |" in text
     assert text.endswith("\n\n(1) measured by `python recipes/x.py`, 2 min")
+
+
+def test_a_file_of_several_claims(tmp_path):
+    path = tmp_path / "claims.json"
+    for value in (1.0, 2.0):  # the second measurement takes the place of the first
+        claim("a", value, at_most=1).save(path, "python recipes/x.py", "2 min", "first")
+    claim("b", 0.5, at_most=1).save(path, "python recipes/x.py", "2 min", "second")
+    assert not stored(path, "first").holds
+    assert stored(path, "second").holds
+    with pytest.raises(ValueError, match="holds no claim 'third'"):
+        stored(path, "third")
+
+
+def test_a_count_is_not_called_exact():
+    assert claim("order", 3, at_least=4, unit="of 5 seeds").effect == "3 of 5 seeds"

@@ -49,15 +49,22 @@ class Claim:
     def effect(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         if self.seeds <= 1:
-            return f"{_number(self.mean)}{unit} (exact)"
+            return f"{_number(self.mean)}{unit}{'' if self.unit.startswith('of ') else ' (exact)'}"  # "4 of 5 seeds" is a count
         return f"{_number(self.mean)}{unit} [{_number(self.low)}, {_number(self.high)}] over {self.seeds} seeds"
 
     def __repr__(self) -> str:
         return f"{self.verdict} · {self.effect}"
 
-    def save(self, path: str | os.PathLike, command: str, cost: str) -> None:
-        """Store a claim that is too costly for a chapter, with the command that measured it and what that cost."""
-        fields = {**self.__dict__, "command": command, "cost": cost}
+    def save(self, path: str | os.PathLike, command: str, cost: str, name: str | None = None) -> None:
+        """Store a claim that is too costly for a chapter, with the command that measured it and what that cost.
+
+        Args:
+            name: puts it under this name into a file of several claims, in place of one that is there.
+        """
+        fields: dict = {**self.__dict__, "command": command, "cost": cost}
+        if name is not None:
+            others = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
+            fields = {**others, name: fields}
         Path(path).write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -97,16 +104,20 @@ def claim(
     return Claim(statement, mean, mean - half, mean + half, n, at_least, at_most, unit)
 
 
-def stored(path: str | os.PathLike) -> Claim:
+def stored(path: str | os.PathLike, name: str | None = None) -> Claim:
     """Read a claim that a recipe measured with `Claim.save`; the verdict is judged anew from its numbers.
 
+    Args:
+        name: which, in a file of several.
+
     Raises:
-        ValueError: not such a file.
+        ValueError: not such a file, or no claim of this name in it.
     """
     try:
-        return Claim(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, TypeError, json.JSONDecodeError) as e:
-        raise ValueError(f"path: {path} holds no claim ({e})") from None
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Claim(**(fields if name is None else fields[name]))
+    except (OSError, TypeError, KeyError, json.JSONDecodeError) as e:
+        raise ValueError(f"path: {path} holds no claim{f' {name!r}' if name else ''} ({type(e).__name__}: {e})") from None
 
 
 class ClaimTable:
