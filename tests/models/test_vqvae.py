@@ -50,6 +50,16 @@ def test_moving_averages_by_hand():
     torch.testing.assert_close(q.codebook[:, 0], torch.tensor([0.3 / 1.1, 9.9 / 1.0]))
 
 
+def test_a_word_that_nobody_uses_stays_where_it_is():
+    """Its sum and count fade together; a floor under the count alone would pull it to 0."""
+    q = VectorQuantizer(2, 1, decay=0.9)
+    q.codebook.copy_(torch.tensor([[0.0], [10.0]]))
+    q.total.copy_(torch.tensor([[0.0], [10.0]]))
+    for _ in range(2000):
+        q(torch.ones(4, 1, 1, 1))
+    torch.testing.assert_close(q.codebook[:, 0], torch.tensor([1.0, 10.0]))
+
+
 def test_averages_do_not_move_in_evaluation():
     q = VectorQuantizer(4, 2).eval()
     before = q.codebook.clone()

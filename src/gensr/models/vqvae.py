@@ -86,7 +86,8 @@ class VectorQuantizer(nn.Module):
             chosen = rows[torch.randint(len(rows), (int(dead.sum()),), device=rows.device)]
             start = 2 * self.revive  # time to be chosen before it can die again
             self.count[dead], self.total[dead] = start, start * chosen
-        self.codebook.copy_(self.total / self.count.clamp(min=1e-5)[:, None])
+        known = self.count > 1e-20  # sum and count of an unused word shrink alike, so it stays where it is, also when both have rounded to 0
+        self.codebook[known] = self.total[known] / self.count[known, None]
 
     def embed(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The words with these numbers."""
