@@ -10,6 +10,7 @@ looked at once, at the end. Stops and resumes at will.
 import argparse
 import copy
 import json
+import math
 import sys
 from typing import Any
 
@@ -105,15 +106,15 @@ def main() -> None:
         if now["step"] % s["every"]:
             return False
         nats = score(now["average"], validation)
-        best = min([json.loads(line)["nats"] for line in log.read_text().splitlines()], default=1e9) if log.exists() else 1e9
         losses = now["history"].losses[-s["every"] :]
         line = {"step": now["step"], "loss": round(sum(losses) / len(losses), 3), "nats": round(nats, 3), "seconds": round(now["history"].seconds)}
         with open(log, "a") as f:
             f.write(json.dumps(line) + "\n")
-        if nats < best:
-            torch.save({"model": now["average"].state_dict(), "step": now["step"]}, kept)
         scores = [json.loads(line)["nats"] for line in log.read_text().splitlines()]
-        return len(scores) - 1 - scores.index(min(scores)) >= s["patience"]
+        since = len(scores) - 1 - scores.index(min(scores))  # evaluations since the best
+        if since == 0:
+            torch.save({"model": now["average"].state_dict(), "step": now["step"]}, kept)
+        return since >= s["patience"]
 
     adam = torch.optim.AdamW(model.parameters(), lr=s["lr"], weight_decay=s["weight_decay"])
     history = fit(
@@ -122,9 +123,8 @@ def main() -> None:
     best = copy.deepcopy(model)
     best.load_state_dict(torch.load(kept, weights_only=True)["model"])
     best = best.half().float().eval()  # what will be shipped
-    dims, torch_log2 = best.dims, 0.6931471805599453
     nats = score(best, test, draws=20)
-    measured = {"nats": round(nats, 3), "bits_per_dim": round(nats / dims / torch_log2, 4), "validation": round(score(best, validation, draws=20), 3)}
+    measured = {"nats": round(nats, 3), "bits_per_dim": round(nats / best.dims / math.log(2), 4), "validation": round(score(best, validation, draws=20), 3)}
     curve = [[c["step"], c["nats"]] for c in (json.loads(line) for line in log.read_text().splitlines())]
     publish(
         name, best, "gensr.models.glow.Glow", s["arguments"], history, measured, " ".join(["python", *sys.argv]), curve=curve, data=s["data"],
