@@ -229,7 +229,7 @@ def test_verify_counts_and_changes_nothing(small_set, tmp_path, monkeypatch):
 
 
 def test_the_catalogue_is_whole():
-    counts = {"set5": 5, "bsd100": 100, "kernels": 4, "t91": 91, "bsds-train": 199, "bsds-test": 200}
+    counts = {"set5": 5, "bsd100": 100, "kernels": 4, "t91": 91, "bsds-train": 199, "bsds-test": 200, "mnist": 1}
     assert {n: len(sets.files(n)) for n in sets.SETS} == counts
     seen = set()
     for name in sets.SETS:

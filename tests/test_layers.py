@@ -8,7 +8,7 @@ import pytest
 SRC = Path(__file__).resolve().parents[1] / "src" / "gensr"
 RANK = {
     **dict.fromkeys(["densities", "gradients", "resize", "io", "fetch", "claims"], 0),
-    **dict.fromkeys(["nets", "operators", "metrics", "data"], 1),
+    **dict.fromkeys(["nets", "likelihoods", "operators", "metrics", "data"], 1),
     **dict.fromkeys(["models", "inverse"], 2),
     "superres": 3,
     "weights": 4,

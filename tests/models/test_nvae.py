@@ -9,8 +9,8 @@ from torch import nn
 
 from gensr.data.digits import digits
 from gensr.densities import normal_log_prob
+from gensr.likelihoods import Bernoulli
 from gensr.models.nvae import NVAE, Group
-from gensr.models.vae import Bernoulli
 from gensr.nets import spectral_norms
 from gensr.train import fit
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from gensr.data.digits import dequantised, digits
 from gensr.densities import kl_normal, normal_log_prob
-from gensr.models.vae import VAE, Bernoulli, DiscretizedLogistic, Elbo, Gaussian, LinearVAE
+from gensr.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
+from gensr.models.vae import VAE, Elbo, LinearVAE
 from gensr.train import cosine, fit
 
 GOLDEN = {8: 13.8873, 2: -0.1738}  # sklearn's PCA(q).fit(X).score(X) on the dequantised digits

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gensr.data.digits import digits
-from gensr.models.vae import Bernoulli
+from gensr.likelihoods import Bernoulli
 from gensr.models.vqvae import VQVAE, VQVAE2, VectorQuantizer, perplexity
 from gensr.train import fit
 

@@ -48,6 +48,10 @@ SETS = {
         "BSDS500 test: 200 images, for training", "non-commercial research and education", "BIDS/BSDS500 @a04b7c6c3a",
         "train/bsds500_test", f"{RAW}/BIDS/BSDS500/a04b7c6c3a/BSDS500/data/images/test",
     ),
+    "mnist": DataSet(
+        "MNIST: 70,000 handwritten digits, 28x28, in one .npz", "MIT (repository)", "rasbt/mnist-pngs @d26bd33bf1",
+        "gen/mnist", None,
+    ),
 }
 
 

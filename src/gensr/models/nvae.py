@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gensr.densities import kl_normal, normal_log_prob
+from gensr.likelihoods import Bernoulli
 from gensr.nets import EncoderCell, GenerativeCell, spectral_norms
 
 
@@ -111,7 +112,7 @@ class NVAE(nn.Module):
         shape: of one image, (c, h, w); h and w divisible by 4.
         groups: of latents on the coarse and on the fine grid.
         channels, latent: of the features, and of z_l at each place.
-        likelihood: what the output means: has log_prob(x, out), mean(out), sample(out), as in `gensr.models.vae`.
+        likelihood: what the output means: one of `gensr.likelihoods`; `Bernoulli()` by default.
         warmup: steps over which the weight of the KL rises from 0 to 1; meanwhile groups are balanced.
         spectral: weight λ of the spectral regulariser.
         residual, flow: as for `Group`.
@@ -126,7 +127,7 @@ class NVAE(nn.Module):
     step: Int[Tensor, ""]
 
     def __init__(
-        self, shape: tuple[int, int, int] = (1, 28, 28), groups: tuple[int, int] = (2, 2), channels: int = 32, latent: int = 8, *, likelihood: Any,
+        self, shape: tuple[int, int, int] = (1, 28, 28), groups: tuple[int, int] = (2, 2), channels: int = 32, latent: int = 8, *, likelihood: Any = None,
         warmup: int = 0, spectral: float = 0.0, residual: bool = True, flow: bool = False, checkpointing: bool = False,
     ):
         super().__init__()
@@ -137,7 +138,7 @@ class NVAE(nn.Module):
             raise ValueError(f"groups: expected at least one on the coarse grid, got {groups}")
         if warmup < 0 or spectral < 0:
             raise ValueError(f"{'warmup' if warmup < 0 else 'spectral'}: expected at least 0, got {min(warmup, spectral)}")
-        self.latent, self.grid, self.coarse, self.likelihood = latent, (h // 4, w // 4), groups[0], likelihood
+        self.latent, self.grid, self.coarse, self.likelihood = latent, (h // 4, w // 4), groups[0], likelihood or Bernoulli()
         self.warmup, self.spectral, self.checkpointing = warmup, spectral, checkpointing
         self.stem = nn.Conv2d(c, channels, 4, stride=2, padding=1)
         self.down = nn.Conv2d(channels, channels, 4, stride=2, padding=1)

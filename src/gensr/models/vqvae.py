@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from gensr.likelihoods import Bernoulli
 from gensr.nets import ResBlock
 
 
@@ -125,20 +126,20 @@ class VQVAE(nn.Module):
         channels: of an image.
         hidden: channels inside the networks.
         codes, dim, beta, decay, revive: as for `VectorQuantizer`.
-        likelihood: what the decoder's output means: has log_prob(x, out), mean(out), sample(out), as in `gensr.models.vae`.
+        likelihood: what the decoder's output means: one of `gensr.likelihoods`; `Bernoulli()` by default.
 
     Reference: van den Oord et al. 2017, §3–4.1.
     """
 
     def __init__(
-        self, channels: int = 1, hidden: int = 64, *, likelihood: Any, codes: int = 128, dim: int = 16, beta: float = 0.25,
+        self, channels: int = 1, hidden: int = 64, *, likelihood: Any = None, codes: int = 128, dim: int = 16, beta: float = 0.25,
         decay: float | None = 0.99, revive: float = 0.0,
     ):
         super().__init__()
         self.encoder = nn.Sequential(encoder(channels, hidden, 2), nn.Conv2d(hidden, dim, 1))
         self.quantizer = VectorQuantizer(codes, dim, beta=beta, decay=decay, revive=revive)
         self.decoder = decoder(dim, hidden, channels, 2)
-        self.likelihood = likelihood
+        self.likelihood = likelihood or Bernoulli()
 
     def loss(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
         """−log p(x|z_q) in nats per image, averaged over the batch, plus the quantiser's terms scaled to the same: per image, not per number."""
@@ -168,7 +169,7 @@ class VQVAE2(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 3, hidden: int = 64, *, likelihood: Any, codes: int = 128, dim: int = 16, beta: float = 0.25,
+        self, channels: int = 3, hidden: int = 64, *, likelihood: Any = None, codes: int = 128, dim: int = 16, beta: float = 0.25,
         decay: float | None = 0.99, revive: float = 1.0,
     ):
         super().__init__()
@@ -179,7 +180,7 @@ class VQVAE2(nn.Module):
         self.tell = decoder(dim, hidden, hidden, 1)  # what the top says, on the bottom's grid
         self.enlarge = nn.ConvTranspose2d(dim, dim, 2, stride=2)
         self.decoder = decoder(2 * dim, hidden, channels, 2)
-        self.likelihood = likelihood
+        self.likelihood = likelihood or Bernoulli()
 
     def quantise(self, x: Float[Tensor, "b c h w"]) -> tuple[Quantised, Quantised]:
         """Both levels, top first."""
