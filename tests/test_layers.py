@@ -16,7 +16,7 @@ RANK = {
     "cli": 6,
 }
 ALONE = {"train", "plots", "widgets"}  # import nothing from the package
-PARTS = {"_checkpoint": "train"}  # a private part of one module, which alone imports it; the part imports nothing from the package
+PARTS = {"_checkpoint": "train", "_inpage": "widgets"}  # a private part of one module, which alone imports it; the part imports nothing from the package
 BACKBONES = {"flows", "mcgsm", "rrdb", "srresnet", "affine"}  # what files of models/ and superres/ may share
 LINES = 300
 
@@ -153,6 +153,8 @@ def test_every_room_has_a_rank():
         ("cli.app", "from gensr import _checkpoint"),
         ("plots", "from gensr.resize import imresize"),
         ("widgets", "from gensr import plots"),
+        ("plots", "from gensr import _inpage"),
+        ("_inpage.__init__", "from gensr.nets import ResBlock"),
         ("resize", "from gensr import nonsense"),
     ],
 )
@@ -172,6 +174,7 @@ def test_a_bad_import_is_found(module, source):
         ("superres.__init__", "from gensr.superres.edsr import EDSR"),
         ("cli.app", "from gensr import widgets, weights\nfrom gensr.plots import images\nfrom . import doctor"),
         ("train", "from gensr._checkpoint import State"),
+        ("widgets", "from gensr import _inpage"),
         ("__init__", "from importlib.metadata import version"),
     ],
 )

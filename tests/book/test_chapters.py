@@ -69,8 +69,9 @@ def structure(cells) -> list[str]:
         bad.append("no core cell in the section 'core'")
     if not any(is_figure(c) for _, s in parts[at["core"] : at["what goes wrong"]] for c in s):
         bad.append("nothing is seen to work between the core and 'what goes wrong'")
-    if not any('type="range"' in html_of(o) for c in parts[at["touch it"]][1] if c.cell_type == "code" for o in c.get("outputs", [])):
-        bad.append("'touch it' has no slider (gensr.widgets)")
+    touch = [html_of(o) for c in parts[at["touch it"]][1] if c.cell_type == "code" for o in c.get("outputs", [])]
+    if not any(re.search(r'type="range"|class="gensr-paint"', out) for out in touch):
+        bad.append("'touch it' has no view of gensr.widgets")
     if not any(c.cell_type == "code" for c in parts[at["what goes wrong"]][1]):
         bad.append("'what goes wrong' provokes nothing: no code")
     verdicts = [c for c in parts[at["claims"]][1] if c.cell_type == "code" and "nbval-check-output" in c.metadata.get("tags", [])]
@@ -325,7 +326,7 @@ def test_a_good_chapter_passes():
         ("## The idea in two steps\n\n$p = 1/2$\n", "", "no derivation"),
         ("# core: gensr.coin", "# the core", "no core cell"),
         ("## See it work\n\n```{code-cell} ipython3\npicture()\n```\n", "", "nothing is seen to work"),
-        ("slider()", "print()", "no slider"),
+        ("slider()", "print()", "no view"),
         (":tags: [nbval-check-output]\n", "", "no table of verdicts"),
         ("**Needs**", "Needs", "lacks **Needs**"),
         ("You will know when not to bet.\n\n", "", "a title and a promise"),
