@@ -12,9 +12,11 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn import functional as F
+from vector_quantize_pytorch import VectorQuantize
 
 from gensr.metrics import ssim
 from gensr.models.imle import nearest
+from gensr.models.vqvae import VectorQuantizer
 from gensr.operators import Downsample
 from gensr.resize import bicubic_upsample, imresize
 from gensr.superres.edsr import EDSR
@@ -64,6 +66,23 @@ def searches(data: Tensor, pool: Tensor) -> list[tuple[str, Callable[[], object]
     ]
 
 
+def quantisers(k: int, d: int, batch: int, side: int) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """A training step of a codebook that moves by averages: nearest words, copied gradient, commitment, update."""
+    z = torch.randn(batch, d, side, side, requires_grad=True)
+    ours = VectorQuantizer(k, d, decay=0.9)
+    theirs = VectorQuantize(dim=d, codebook_size=k, decay=0.9, commitment_weight=0.25, rotation_trick=False, threshold_ema_dead_code=0, accept_image_fmap=True)
+
+    def other() -> None:
+        out, _, loss = theirs(z)
+        (out.square().sum() + loss.sum()).backward()
+
+    def mine() -> None:
+        out = ours(z)
+        (out.z.square().sum() + out.loss).backward()
+
+    return f"{k} words of {d} numbers, {batch}×{side}×{side} vectors, training step: vector-quantize-pytorch / VectorQuantizer", other, mine
+
+
 def main() -> None:
     x = torch.rand(1, 3, 256, 256)
     small = torch.rand(1, 3, 64, 64)
@@ -82,6 +101,7 @@ def main() -> None:
     ]
     for d, n in ((2, 1000), (16, 1000), (64, 1000), (1024, 100)):
         rows += searches(torch.rand(n, d), torch.rand(10_000, d))
+    rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8)]
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")

@@ -7,7 +7,8 @@
 The second term moves the words to the encoder's outputs; the third keeps the encoder near its words, so β sits on the *encoder's* term. A moving average can
 take the place of the second term. What is left to model is the language: a prior over grids of words, learned afterwards.
 
-Reference: van den Oord, Vinyals, Kavukcuoglu 2017, "Neural discrete representation learning", NeurIPS; Razavi, van den Oord, Vinyals 2019 (VQ-VAE-2).
+Reference: van den Oord, Vinyals, Kavukcuoglu 2017, "Neural discrete representation learning", NeurIPS; Razavi, van den Oord, Vinyals 2019 (VQ-VAE-2);
+Fifty et al. 2025, "Restructuring vector quantization with the rotation trick", ICLR.
 """
 
 from typing import Any, NamedTuple
@@ -63,6 +64,7 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Float[Tensor, "b d h w"]) -> Quantised:
         """Every vector's nearest word. In training it also moves the averages and revives dead words."""
+        z = z.to(self.codebook)  # in full precision, under autocast too
         rows = z.movedim(1, -1).flatten(0, -2)  # (n, d)
         codes = torch.cdist(rows.detach(), self.codebook.detach()).argmin(1)  # (n,)
         e = self.codebook[codes].unflatten(0, (z.shape[0], *z.shape[2:])).movedim(-1, 1)  # (b, d, h, w)
@@ -102,6 +104,22 @@ def perplexity(codes: Int[Tensor, "..."], k: int) -> float:
     return torch.special.entr(p).sum().exp().item()
 
 
+def rotate(z: Float[Tensor, "n d"], e: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The words e in place of the vectors z, with a gradient that is turned and scaled as z must be to become e, where `VectorQuantizer` copies it as it is.
+
+        z_q = ‖e‖/‖z‖ · (z − 2 r rᵀz + 2 v uᵀz),   u = z/‖z‖,  v = e/‖e‖,  r = (u + v)/‖u + v‖;   all but z itself held fixed
+
+    The bracket is a rotation in the plane of u and v: it takes u to v and leaves alone whatever is perpendicular to both. A vector of length 0 has no direction
+    to turn, and stays 0.
+
+    Reference: Fifty et al. 2025, §4.2.
+    """
+    u, v = nn.functional.normalize(z.detach(), dim=1), nn.functional.normalize(e.detach(), dim=1)
+    r = nn.functional.normalize(u + v, dim=1)
+    turned = z - 2 * r * (r * z).sum(1, keepdim=True) + 2 * v * (u * z).sum(1, keepdim=True)
+    return turned * (e.detach().norm(dim=1) / z.detach().norm(dim=1).clamp(min=1e-12))[:, None]
+
+
 def encoder(channels: int, hidden: int, halvings: int) -> nn.Sequential:
     """Convolutions that halve the image so many times, then two residual blocks."""
     layers: list[nn.Module] = []
@@ -120,25 +138,31 @@ def decoder(channels: int, hidden: int, out: int, doublings: int) -> nn.Sequenti
 
 
 class VQVAE(nn.Module):
-    """One level of words, on a grid 4 times coarser than the image.
+    """One level of words, on a grid coarser than the image: 4 times, unless told otherwise.
 
     Args:
         channels: of an image.
         hidden: channels inside the networks.
         codes, dim, beta, decay, revive: as for `VectorQuantizer`.
         likelihood: what the decoder's output means: one of `gensr.likelihoods`; `Bernoulli()` by default.
+        halvings: how often the grid is halved: the image's sides are divisible by 2 to this power, 4 by default.
+
+    Raises:
+        ValueError: halvings below 1, and what `VectorQuantizer` raises.
 
     Reference: van den Oord et al. 2017, §3–4.1.
     """
 
     def __init__(
         self, channels: int = 1, hidden: int = 64, *, likelihood: Any = None, codes: int = 128, dim: int = 16, beta: float = 0.25,
-        decay: float | None = 0.99, revive: float = 0.0,
+        decay: float | None = 0.99, revive: float = 0.0, halvings: int = 2,
     ):
         super().__init__()
-        self.encoder = nn.Sequential(encoder(channels, hidden, 2), nn.Conv2d(hidden, dim, 1))
+        if halvings < 1:
+            raise ValueError(f"halvings: expected at least 1, got {halvings}")
+        self.encoder = nn.Sequential(encoder(channels, hidden, halvings), nn.Conv2d(hidden, dim, 1))
         self.quantizer = VectorQuantizer(codes, dim, beta=beta, decay=decay, revive=revive)
-        self.decoder = decoder(dim, hidden, channels, 2)
+        self.decoder = decoder(dim, hidden, channels, halvings)
         self.likelihood = likelihood or Bernoulli()
 
     def loss(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
@@ -164,15 +188,23 @@ class VQVAE2(nn.Module):
     Args:
         channels: of an image, whose sides are divisible by 8.
         hidden, likelihood, codes, dim, beta, decay, revive: as for `VQVAE`; both levels have a codebook of this size.
+        alone: share of training batches in which the bottom keeps silent (see `decode`), so that the top learns to say what it can. Where the bottom's grid is
+            fine enough for everything, the decoder otherwise learns not to listen to the top. Not in the paper.
+
+    Raises:
+        ValueError: alone outside [0, 1], and what `VectorQuantizer` raises.
 
     Reference: Razavi, van den Oord, Vinyals 2019, "Generating diverse high-fidelity images with VQ-VAE-2", NeurIPS, algorithm 1.
     """
 
     def __init__(
         self, channels: int = 3, hidden: int = 64, *, likelihood: Any = None, codes: int = 128, dim: int = 16, beta: float = 0.25,
-        decay: float | None = 0.99, revive: float = 1.0,
+        decay: float | None = 0.99, revive: float = 1.0, alone: float = 0.0,
     ):
         super().__init__()
+        if not 0 <= alone <= 1:
+            raise ValueError(f"alone: expected a share from 0 to 1, got {alone}")
+        self.alone = alone
         self.see_bottom, self.see_top = encoder(channels, hidden, 2), encoder(hidden, hidden, 1)
         self.ask_top, self.ask_bottom = nn.Conv2d(hidden, dim, 1), nn.Conv2d(2 * hidden, dim, 1)
         self.top = VectorQuantizer(codes, dim, beta=beta, decay=decay, revive=revive)
@@ -192,7 +224,10 @@ class VQVAE2(nn.Module):
     def loss(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
         """−log p(x|z_q) in nats per image, plus the quantisers' terms, per image too."""
         top, bottom = self.quantise(x)
-        out = self.decoder(torch.cat([self.enlarge(top.z), bottom.z], 1))
+        low = bottom.z
+        if self.training and torch.rand(()) < self.alone:
+            low = _average(self.bottom)[None, :, None, None].expand_as(low)
+        out = self.decoder(torch.cat([self.enlarge(top.z), low], 1))
         log_p = self.likelihood.log_prob(x, out).flatten(1).sum(1)
         return sum(q.loss * q.z[0].numel() for q in (top, bottom)) - log_p.mean()
 
