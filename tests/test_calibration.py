@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensr.metrics.calibration import expected_calibration_error, reliability
+from gensr.metrics.calibration import auroc, entropy, expected_calibration_error, reliability
 
 
 def test_overconfident_answers():
@@ -27,6 +27,22 @@ def test_drawn_from_its_own_probabilities_it_is_calibrated():
     probs = torch.rand(200_000, 3).softmax(1)
     labels = torch.multinomial(probs, 1)[:, 0]
     assert expected_calibration_error(probs, labels) < 0.005
+
+
+def test_entropy_is_that_of_torch():
+    probs = torch.rand(3, 5).softmax(1)
+    torch.testing.assert_close(entropy(probs), torch.distributions.Categorical(probs).entropy())
+    assert entropy(torch.tensor([1.0, 0.0])) == 0
+
+
+def test_auroc_is_that_of_scikit_learn():
+    from sklearn.metrics import roc_auc_score
+
+    inside, outside = torch.randn(300).round(decimals=1), (torch.randn(200) + 0.7).round(decimals=1)  # rounded, so that there are ties
+    expected = roc_auc_score([0] * 300 + [1] * 200, torch.cat([inside, outside]).numpy())
+    assert auroc(inside, outside) == pytest.approx(expected, abs=1e-9)
+    with pytest.raises(ValueError, match="inside, outside"):
+        auroc(inside[:0], outside)
 
 
 @pytest.mark.parametrize(

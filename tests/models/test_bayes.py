@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import distributions as D
 
-from gensr.models.bayes import BayesianLinear, BayesianMLP, Gaussian, HintonVanCamp, ScaleMixture, categorical, gaussian
+from gensr.models.bayes import BayesianLinear, BayesianMLP, FullCovarianceLinear, Gaussian, HintonVanCamp, ScaleMixture, categorical, gaussian
 from gensr.train import cosine, fit
 
 
@@ -78,6 +78,41 @@ def test_mean_field_shrinks_to_the_inverse_of_the_diagonal():
     assert (variance[:2] < 0.5 * exact[:2]).all()
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_full_covariance_is_that_of_torch(local):
+    """Draws of an output against μ and L Lᵀ, and the KL against torch's."""
+    layer = FullCovarianceLinear(2, 2, prior=0.7, local=local).double()
+    with torch.no_grad():
+        layer.below.normal_(0, 0.3)
+        layer.rho.normal_()
+    covariance = (layer.factor @ layer.factor.T).detach()
+    q = D.MultivariateNormal(layer.mu.detach().flatten(), covariance)
+    prior = D.MultivariateNormal(torch.zeros(6).double(), 0.49 * torch.eye(6).double())
+    torch.testing.assert_close(layer.kl().detach(), D.kl_divergence(q, prior))
+    x = torch.tensor([[0.5, -1.0]]).double()
+    with torch.no_grad():
+        out = layer(x.expand(100_000, 2)) if local else torch.cat([layer(x) for _ in range(20_000)])
+    reads = torch.block_diag(torch.tensor([[0.5, -1.0, 1.0]]), torch.tensor([[0.5, -1.0, 1.0]])).double()  # (2, 6): out = reads · w
+    torch.testing.assert_close(torch.cov(out.T), reads @ covariance @ reads.T, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(out.mean(0), reads @ q.mean, atol=0.05, rtol=0)
+
+
+def test_full_covariance_reaches_a_correlated_posterior():
+    """The posterior of correlated features, mean to 1e-2 and covariance to 5 % of its norm, where mean field shrinks."""
+    torch.manual_seed(1)
+    phi = torch.randn(64, 1).expand(64, 2) + 0.5 * torch.randn(64, 2)
+    y = phi.sum(1, keepdim=True) + 0.5 * torch.randn(64, 1)
+    model = BayesianMLP(2, 1, data=64, log_likelihood=gaussian(0.5))
+    model.layers[0] = FullCovarianceLinear(2, 1, local=True)
+    fit(model, [(phi.repeat(30, 1), y.repeat(30, 1))], steps=800, lr=cosine(0.05, 800), progress=False)
+    features = torch.cat([phi, torch.ones(64, 1)], 1)
+    precision = torch.eye(3) + features.T @ features / 0.25
+    mean, exact = torch.linalg.solve(precision, features.T @ y / 0.25)[:, 0], torch.linalg.inv(precision)
+    layer = model.layers[0]
+    torch.testing.assert_close(layer.mu.detach()[0], mean, atol=1e-2, rtol=0)
+    assert (layer.factor @ layer.factor.T - exact).norm() < 0.05 * exact.norm()
+
+
 def test_minibatch_gradient_is_unbiased():
     """Over all batches of 2 of 6 data the gradients average to that of the whole set: with the weight N/B on the data and 1 on the KL, and no other."""
     x, y = torch.randn(6, 2).double(), torch.randint(3, (6,))
@@ -138,7 +173,8 @@ def test_predict_averages_over_weights():
     ("make", "word"),
     [
         (lambda: Gaussian(0), "sigma"), (lambda: ScaleMixture(1.5), "pi"), (lambda: ScaleMixture(0.5, -1), "sigma1"),
-        (lambda: BayesianLinear(2, 2, sigma=0), "sigma"), (lambda: BayesianMLP(2, data=1, log_likelihood=categorical), "sizes"),
+        (lambda: BayesianLinear(2, 2, sigma=0), "sigma"), (lambda: FullCovarianceLinear(2, 2, prior=0.0), "prior"),
+        (lambda: BayesianMLP(2, data=1, log_likelihood=categorical), "sizes"),
         (lambda: BayesianMLP(2, 2, data=0, log_likelihood=categorical), "data"), (lambda: gaussian(-1), "sigma"),
         (lambda: HintonVanCamp(1, 2, data=0), "data"), (lambda: HintonVanCamp(1, 2, data=1, noise=0), "noise"),
         (lambda: BayesianMLP(2, 2, data=1, log_likelihood=categorical).predict(torch.zeros(1, 2), 0), "samples"),

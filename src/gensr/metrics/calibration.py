@@ -1,4 +1,4 @@
-"""Calibration: of the answers given with probability 0.8, are 80 % right?"""
+"""Calibration: of the answers given with probability 0.8, are 80 % right? And does doubt grow where it should?"""
 
 from typing import NamedTuple
 
@@ -54,3 +54,29 @@ def expected_calibration_error(probs: Float[Tensor, "n classes"], labels: Int[Te
     """
     confidence, accuracy, count = reliability(probs, labels, bins)
     return ((accuracy - confidence).abs().nan_to_num() * count).sum().item() / len(labels)
+
+
+def entropy(probs: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch"]:
+    """−Σ p log p of each row of probabilities, in nats: 0 for a sure answer, log(classes) for none.
+
+    Reference: Shannon 1948.
+    """
+    return torch.special.entr(probs).sum(-1)
+
+
+def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
+    """How well a score tells two sets apart: the probability that one drawn from `outside` scores higher than one from `inside`; a tie counts half.
+
+    0.5 for a score that knows nothing, 1 for a perfect one. With `entropy` as the score: is doubt larger on foreign data than on familiar data? The mean
+    entropy of foreign data alone does not say so: a net that always doubts has it too.
+
+    Raises:
+        ValueError: one of them empty.
+
+    Reference: Hanley & McNeil 1982 (the area under the curve is this probability); Hendrycks & Gimpel 2017 (for foreign data).
+    """
+    if len(inside) == 0 or len(outside) == 0:
+        raise ValueError(f"inside, outside: expected scores in both, got {len(inside)} and {len(outside)}")
+    ordered = inside.sort().values
+    below = torch.searchsorted(ordered, outside.contiguous()) + torch.searchsorted(ordered, outside.contiguous(), right=True)
+    return below.double().mean().item() / (2 * len(inside))

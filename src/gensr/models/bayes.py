@@ -7,8 +7,8 @@ The last two terms are the ELBO: the larger it is, the nearer q to the posterior
 
     ELBO ≈ N/B · Σ_{i in the batch} E_q[log p(yᵢ|xᵢ, w)] − KL[q(w) ‖ p(w)]        (unbiased: the weight is N over the batch size, on the data's term alone)
 
-Reference: Hinton & van Camp 1993, "Keeping neural networks simple by minimizing the description length of the weights", COLT;
-Graves 2011; Blundell, Cornebise, Kavukcuoglu, Wierstra 2015, "Weight uncertainty in neural networks", ICML.
+Reference: Hinton & van Camp 1993, "Keeping neural networks simple by minimizing the description length of the weights"; Graves 2011;
+Blundell, Cornebise, Kavukcuoglu, Wierstra 2015, "Weight uncertainty in neural networks".
 """
 
 import itertools
@@ -93,8 +93,8 @@ class BayesianLinear(nn.Module):
         n_in, n_out: sizes.
         prior: `Gaussian()` or `ScaleMixture()`, or anything with kl(mu, sigma).
         sigma: of each weight at the start; small, so that learning begins as with a plain network.
-        local: draw the outputs instead of the weights. The output of a row of Gaussian weights is Gaussian, x·μ with variance x²·σ², so each datum can have its
-            own draw at the price of two products; the gradient is less noisy by about the batch size.
+        local: draw the outputs instead of the weights. That of a row of Gaussian weights is Gaussian, x·μ with variance x²·σ², so each datum can have its own
+            draw at the price of two products, and the gradient is less noisy.
 
     Raises:
         ValueError: sigma not positive.
@@ -127,6 +127,49 @@ class BayesianLinear(nn.Module):
     def kl(self) -> Float[Tensor, ""]:
         """KL[q(w) ‖ p(w)] of all weights of the layer, in nats."""
         return self.prior.kl(self.mu, self.sigma)
+
+
+class FullCovarianceLinear(nn.Module):
+    """x W^T + b with one Gaussian for all d = m (n + 1) weights and biases together: w = μ + L ε, L lower triangular, so that weights may be correlated.
+
+    It takes d (d + 1)/2 numbers for L where `BayesianLinear` takes d for σ: for a million weights, half a million millions.
+
+    Args:
+        n_in, n_out, sigma, local: as for `BayesianLinear`.
+        prior: standard deviation of the Gaussian prior on each weight.
+
+    Raises:
+        ValueError: prior or sigma not positive.
+
+    Reference: Barber & Bishop 1998, "Ensemble learning in Bayesian neural networks".
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, prior: float = 1.0, sigma: float = 0.05, local: bool = False):
+        super().__init__()
+        if not (prior > 0 and sigma > 0):
+            raise ValueError(f"prior, sigma: expected positive numbers, got {prior} and {sigma}")
+        d, bound = n_out * (n_in + 1), 1 / math.sqrt(n_in)
+        self.prior, self.local = prior, local
+        self.mu = nn.Parameter(torch.empty(n_out, n_in + 1).uniform_(-bound, bound))  # the last column is the bias
+        self.rho = nn.Parameter(torch.full((d,), math.log(math.expm1(sigma))))
+        self.below = nn.Parameter(torch.zeros(d, d))  # only what is below the diagonal counts
+
+    @property
+    def factor(self) -> Float[Tensor, "d d"]:
+        """L; the covariance of the weights, taken row by row, is L Lᵀ."""
+        return self.below.tril(-1) + F.softplus(self.rho).diag()
+
+    def forward(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
+        """The layer with weights drawn anew: one draw for the whole batch, or one for each datum if `local`."""
+        x = F.pad(x, (0, 1), value=1.0)  # (b, n + 1)
+        eps = torch.randn(len(x) if self.local else 1, len(self.rho)).to(x)
+        w = self.mu + (eps @ self.factor.T).view(-1, *self.mu.shape)  # (b or 1, m, n + 1)
+        return (w @ x[..., None])[..., 0]
+
+    def kl(self) -> Float[Tensor, ""]:
+        """KL[q(w) ‖ p(w)] = ½ (‖L‖² + ‖μ‖²)/s² − Σ log Lᵢᵢ + d (log s − ½), in nats."""
+        squares = (self.factor.square().sum() + self.mu.square().sum()) / self.prior**2
+        return 0.5 * squares - F.softplus(self.rho).log().sum() + len(self.rho) * (math.log(self.prior) - 0.5)
 
 
 class BayesianMLP(nn.Module):
@@ -201,7 +244,7 @@ def gaussian(sigma: float) -> LogLikelihood:
 
 
 class HintonVanCamp(nn.Module):
-    """One hidden layer, Gaussian weights, linear outputs, and no sampling: the expected squared error is computed exactly.
+    """One hidden layer, Gaussian weights, linear outputs, no sampling: the expected squared error is exact (Hinton & van Camp 1993).
 
     Given x, the input of hidden unit j is Gaussian, N(mⱼ, sⱼ²) with m = x·μ and s² = x²·σ². With h = relu, and φ, Φ of the unit normal,
 
@@ -222,8 +265,6 @@ class HintonVanCamp(nn.Module):
 
     Raises:
         ValueError: data below 1, or noise not positive.
-
-    Reference: Hinton & van Camp 1993, §5–6.
     """
 
     def __init__(self, n_in: int, hidden: int, n_out: int = 1, *, data: int, noise: float = 0.1, prior: float = 1.0, sigma: float = 0.05):
