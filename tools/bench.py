@@ -16,6 +16,7 @@ from vector_quantize_pytorch import VectorQuantize
 
 from gensr.metrics import ssim
 from gensr.models.imle import nearest
+from gensr.models.ride import SpatialLSTM
 from gensr.models.vqvae import VectorQuantizer
 from gensr.operators import Downsample
 from gensr.resize import bicubic_upsample, imresize
@@ -83,6 +84,17 @@ def quantisers(k: int, d: int, batch: int, side: int) -> tuple[str, Callable[[],
     return f"{k} words of {d} numbers, {batch}×{side}×{side} vectors, training step: vector-quantize-pytorch / VectorQuantizer", other, mine
 
 
+def spatial_lstm(side: int) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """One layer of 64 on an image, forward and backward: pixel after pixel, and one anti-diagonal after another."""
+    layer, x = SpatialLSTM(12, 64), torch.randn(1, 12, side, side)
+
+    def step(schedule: Callable[[Tensor], Tensor]) -> None:
+        layer.zero_grad()
+        schedule(x).square().mean().backward()
+
+    return f"spatial LSTM, {side}×{side}, raster / anti-diagonals", lambda: step(layer.raster), lambda: step(layer)
+
+
 def main() -> None:
     x = torch.rand(1, 3, 256, 256)
     small = torch.rand(1, 3, 64, 64)
@@ -101,7 +113,7 @@ def main() -> None:
     ]
     for d, n in ((2, 1000), (16, 1000), (64, 1000), (1024, 100)):
         rows += searches(torch.rand(n, d), torch.rand(10_000, d))
-    rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8)]
+    rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8), spatial_lstm(160)]
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
