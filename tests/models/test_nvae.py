@@ -1,6 +1,8 @@
 """The hierarchical VAE: its parts add up, its bounds are in order, its posterior's law is the one its KL charges for."""
 
+import importlib
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +122,31 @@ def test_samples_and_temperature():
     assert spread[0] < spread[1]
 
 
+def test_the_mean_of_a_sample_has_no_pixel_noise():
+    model = small().eval()
+    torch.manual_seed(4)
+    grey = model.sample(200, mean=True)
+    torch.manual_seed(4)
+    drawn = model.sample(200)
+    assert ((drawn == 0) | (drawn == 1)).all()
+    assert not ((grey == 0) | (grey == 1)).any()
+    # the same latents: 12,800 Bernoulli draws scatter about their means by less than 0.5, so the average by less than 0.005
+    assert abs((drawn - grey).mean()) < 0.02
+
+
+def test_a_likelihood_may_read_more_channels():
+    class Two(nn.Module):
+        outputs = 2
+
+        def log_prob(self, x, out):
+            mean, log_scale = out.chunk(2, 1)
+            return normal_log_prob(x, mean, log_scale)
+
+    model = small(likelihood=Two())
+    assert model.walk(torch.rand(3, 1, 8, 8))[0].shape == (3, 2, 8, 8)
+    assert model.elbo(torch.rand(3, 1, 8, 8)).total.shape == (3,)
+
+
 def test_recalibration_moves_only_the_way_down():
     model = small().train()
     model.loss(torch.rand(10, 1, 8, 8))
@@ -168,7 +195,10 @@ def test_checkpointing_changes_nothing_but_memory(x):
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"shape": (1, 10, 8)}, "shape"), ({"groups": (0, 1)}, "groups"), ({"warmup": -1}, "warmup"), ({"spectral": -0.1}, "spectral")],
+    [
+        ({"shape": (1, 10, 8)}, "shape"), ({"groups": (0, 1)}, "groups"), ({"channels": 9}, "channels"), ({"warmup": -1}, "warmup"),
+        ({"spectral": -0.1}, "spectral"),
+    ],
 )
 def test_bad_arguments(options, word):
     with pytest.raises(ValueError, match=word):
@@ -179,3 +209,23 @@ def test_iw_bound_needs_a_sample(x):
     with pytest.raises(ValueError, match="samples"):
         small().iw_bound(x, 0)
     assert math.isfinite(small().iw_bound(x, 1).mean().item())
+
+
+def test_the_size_for_a_gpu_takes_a_step(monkeypatch):
+    """recipes/nvae_textures.py --large: twenty groups start near their priors, and one step of Adam lowers the loss on its batch."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "recipes"))
+    recipe = importlib.import_module("nvae_textures")
+    torch.manual_seed(0)
+    model, x = recipe.build("large", steps=100), recipe.coarse(recipe.held_out("validation"))[::24]
+    assert len(model.groups) == 20
+    losses = []
+    adam = torch.optim.Adam(model.parameters(), recipe.SIZES["large"]["lr"] / 200)  # the first rate of its warm-up
+    for _ in range(2):
+        model.step.zero_()
+        torch.manual_seed(1)
+        loss = model.loss(x)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert losses[1] < losses[0] < 10_000  # an ordinary random start is at 10⁸

@@ -204,6 +204,53 @@ def test_too_much_beta_collapses_the_posterior(batches):
     with torch.no_grad():
         mu, logvar = model.encode(digits().test)
     assert kl_normal(mu, logvar).sum(1).mean() < 0.05
+    assert not model.active_units(digits().test).any()
+
+
+def test_active_units_are_those_whose_mean_moves():
+    """An encoder written by hand: mu is (a pixel, a tenth of it, a constant, a twentieth of it); the variances are 1, 0.01, 0 and 0.0025 times the pixel's."""
+
+    class Encoder(nn.Module):
+        def forward(self, x):
+            p = x.flatten(1)[:, :1]
+            mu = torch.cat([p, 0.1 * p, torch.full_like(p, 3.0), 0.05 * p], 1)
+            return torch.cat([mu, torch.randn_like(mu)], 1)  # variances of q do not matter
+
+    model, x = VAE((1, 1, 1), 4, hidden=4, encoder=Encoder()), torch.randn(50, 1, 1, 1)
+    x = 1.1 * (x - x.mean()) / x.std()  # variance 1.21
+    assert model.active_units(x).tolist() == [True, True, False, False]
+    assert model.active_units(x, threshold=0.002).tolist() == [True, True, False, True]
+
+
+def test_iw_gradient_weighs_the_draws():
+    """For a latent that reaches the decoder, ∇ log (1/K) Σ w_k = Σ w̃_k ∇ log w_k with w̃ the weights divided by their sum."""
+    model, x = VAE(latent=2, hidden=16, likelihood=Gaussian(0.3)).double(), torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    bias = model.decoder[0][-1].bias
+    torch.manual_seed(5)
+    (found,) = torch.autograd.grad(model.iw_bound(x, 4).sum(), bias)
+    torch.manual_seed(5)
+    log_w, gradients = [], []
+    for _ in range(4):  # the draws come in the same order
+        single = model.iw_bound(x, 1)
+        log_w.append(single.detach())
+        gradients.append(torch.stack([torch.autograd.grad(v, bias, retain_graph=True)[0] for v in single]))
+    share = torch.stack(log_w).softmax(0)  # (4, b)
+    torch.testing.assert_close(found, (share[..., None] * torch.stack(gradients)).sum((0, 1)))
+
+
+def test_training_on_the_iw_bound():
+    """A few steps up the bound with K = 5 raise it."""
+
+    class IWAE(VAE):
+        def loss(self, x):
+            return -self.iw_bound(x, 5).mean()
+
+    model, x = IWAE(latent=4, hidden=32, likelihood=DiscretizedLogistic()), digits().train
+    with torch.no_grad():
+        before = model.iw_bound(x[:200], 5).mean()
+    fit(model, x.split(200), steps=60, lr=3e-3, progress=False)
+    with torch.no_grad():
+        assert model.iw_bound(x[:200], 5).mean() > before + 20
 
 
 def test_errors_name_the_argument():
@@ -213,6 +260,8 @@ def test_errors_name_the_argument():
         VAE(beta=-1.0)
     with pytest.raises(ValueError, match="samples"):
         VAE(hidden=8).iw_bound(torch.zeros(1, 1, 8, 8), 0)
+    with pytest.raises(ValueError, match="x: expected at least 2"):
+        VAE(hidden=8).active_units(torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="sigma"):
         Gaussian(0.0)
     with pytest.raises(ValueError, match="latent"):

@@ -111,15 +111,16 @@ class NVAE(nn.Module):
     Args:
         shape: of one image, (c, h, w); h and w divisible by 4.
         groups: of latents on the coarse and on the fine grid.
-        channels, latent: of the features, and of z_l at each place.
-        likelihood: what the output means: one of `gensr.likelihoods`; `Bernoulli()` by default.
+        channels, latent: of the features (an even number), and of z_l at each place.
+        likelihood: what the output means: one of `gensr.likelihoods`, `Bernoulli()` by default. One with an attribute `outputs` is given so many channels for
+            each channel of the image.
         warmup: steps over which the weight of the KL rises from 0 to 1; meanwhile groups are balanced.
         spectral: weight λ of the spectral regulariser.
         residual, flow: as for `Group`.
         checkpointing: forget the features inside each cell and compute them again on the way back: less memory, more time.
 
     Raises:
-        ValueError: a side that is not divisible by 4, no group, or a negative weight.
+        ValueError: a side that is not divisible by 4, no group, an odd number of channels, or a negative weight.
 
     Reference: Vahdat & Kautz 2020.
     """
@@ -127,8 +128,8 @@ class NVAE(nn.Module):
     step: Int[Tensor, ""]
 
     def __init__(
-        self, shape: tuple[int, int, int] = (1, 28, 28), groups: tuple[int, int] = (2, 2), channels: int = 32, latent: int = 8, *, likelihood: Any = None,
-        warmup: int = 0, spectral: float = 0.0, residual: bool = True, flow: bool = False, checkpointing: bool = False,
+        self, shape: tuple[int, int, int] | list[int] = (1, 28, 28), groups: tuple[int, int] | list[int] = (2, 2), channels: int = 32, latent: int = 8, *,
+        likelihood: Any = None, warmup: int = 0, spectral: float = 0.0, residual: bool = True, flow: bool = False, checkpointing: bool = False,
     ):
         super().__init__()
         c, h, w = shape
@@ -136,6 +137,8 @@ class NVAE(nn.Module):
             raise ValueError(f"shape: expected height and width divisible by 4, got {h}×{w}")
         if min(groups) < 0 or groups[0] < 1:
             raise ValueError(f"groups: expected at least one on the coarse grid, got {groups}")
+        if channels < 2 or channels % 2:
+            raise ValueError(f"channels: expected an even number, got {channels}")
         if warmup < 0 or spectral < 0:
             raise ValueError(f"{'warmup' if warmup < 0 else 'spectral'}: expected at least 0, got {min(warmup, spectral)}")
         self.latent, self.grid, self.coarse, self.likelihood = latent, (h // 4, w // 4), groups[0], likelihood or Bernoulli()
@@ -148,7 +151,7 @@ class NVAE(nn.Module):
         self.up = nn.Sequential(nn.Conv2d(channels, 4 * channels, 1), nn.PixelShuffle(2))
         self.out = nn.Sequential(
             GenerativeCell(channels), nn.SiLU(), nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.PixelShuffle(2), nn.SiLU(),
-            nn.Conv2d(channels // 2, c, 3, padding=1),
+            nn.Conv2d(channels // 2, c * getattr(self.likelihood, "outputs", 1), 3, padding=1),
         )
         self.register_buffer("step", torch.tensor(0))
 
@@ -190,7 +193,8 @@ class NVAE(nn.Module):
         """Minus the bound, with the KL's weight on its way from 0 to 1 and the groups balanced meanwhile, plus λ times the spectral regulariser.
 
         Balancing multiplies group l by γ_l ∝ (its number of places) · (its mean KL): small groups on the coarse grid, which would switch off first, are
-        charged less. γ carries no gradient, and is 1 once the warm-up is over: then the loss is the bound.
+        charged less. γ carries no gradient, and is 1 once the warm-up is over: then the loss is the bound. (So it stands in the paper; the authors' own
+        program divides by the number of places, which evens out the KL per latent.)
 
         Reference: Vahdat & Kautz 2020, §3.3 and appendix A.
         """
@@ -223,9 +227,10 @@ class NVAE(nn.Module):
         return torch.stack(log_w).logsumexp(0) - math.log(samples)
 
     @torch.no_grad()
-    def sample(self, n: int, tau: float = 1.0) -> Float[Tensor, "n c h w"]:
-        """Draw z down the hierarchy, each group with τ times its σ, and x from p(x|z)."""
-        return self.likelihood.sample(self._imagine(self.start.expand(n, -1, -1, -1), [], tau))
+    def sample(self, n: int, tau: float = 1.0, *, mean: bool = False) -> Float[Tensor, "n c h w"]:
+        """Draw z down the hierarchy, each group with τ times its σ, and x from p(x|z), or show the mean of p(x|z): no pixel noise, but then it is no draw."""
+        out = self._imagine(self.start.expand(n, -1, -1, -1), [], tau)
+        return self.likelihood.mean(out) if mean else self.likelihood.sample(out)
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "b c h w"], groups: int, tau: float = 0.0) -> Float[Tensor, "b c h w"]:
@@ -243,7 +248,7 @@ class NVAE(nn.Module):
     def recalibrate(self, batches: int = 20, n: int = 64, tau: float = 1.0) -> None:
         """Estimate the batch normalisations anew from samples at this temperature: their statistics were those of the posterior's draws.
 
-        Reference: Vahdat & Kautz 2020, §4.2 ("re-adjusting").
+        Reference: Vahdat & Kautz 2020.
         """
         norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
         keep = [(m.momentum, m.training) for m in norms]

@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from gensr.densities import kl_normal, normal_log_prob
@@ -49,7 +49,7 @@ class VAE(nn.Module):
     likelihood: Any  # has log_prob(x, output), mean(output) and sample(output)
 
     def __init__(
-        self, shape: tuple[int, int, int] = (1, 8, 8), latent: int = 8, hidden: int = 256, *, likelihood: nn.Module | None = None,
+        self, shape: tuple[int, int, int] | list[int] = (1, 8, 8), latent: int = 8, hidden: int = 256, *, likelihood: nn.Module | None = None,
         encoder: nn.Module | None = None, decoder: nn.Module | None = None, beta: float = 1.0,
     ):
         super().__init__()
@@ -90,7 +90,8 @@ class VAE(nn.Module):
     def iw_bound(self, x: Float[Tensor, "b c h w"], samples: int = 64) -> Float[Tensor, " b"]:
         """The importance-weighted bound log (1/K) Σ p(x, z_k)/q(z_k|x), z_k ~ q(z|x), in nats per image.
 
-        Its expectation is the ELBO for K = 1, grows with K, and tends to log p(x).
+        Its expectation is the ELBO for K = 1, grows with K, and tends to log p(x). Gradients pass: minus its mean is the loss of the importance-weighted
+        autoencoder.
 
         Raises:
             ValueError: samples below 1.
@@ -106,6 +107,19 @@ class VAE(nn.Module):
             log_p = self.likelihood.log_prob(x, self.decoder(z)).flatten(1).sum(1) + normal_log_prob(z, 0.0, 0.0).sum(1)
             log_w.append(log_p - normal_log_prob(z, mu, logvar).sum(1))
         return torch.stack(log_w).logsumexp(0) - math.log(samples)
+
+    @torch.no_grad()
+    def active_units(self, x: Float[Tensor, "b c h w"], threshold: float = 0.01) -> Bool[Tensor, " k"]:
+        """Which latents say anything of these images: those whose mean moves with x, Var_x(mu_j(x)) > threshold. All False: the posterior has collapsed.
+
+        Raises:
+            ValueError: fewer than 2 images, which have no variance.
+
+        Reference: Burda, Grosse, Salakhutdinov 2016, §5.2.
+        """
+        if len(x) < 2:
+            raise ValueError(f"x: expected at least 2 images, got {len(x)}")
+        return self.encode(x)[0].var(0) > threshold
 
     @torch.no_grad()
     def sample(self, n: int) -> Float[Tensor, "n c h w"]:
