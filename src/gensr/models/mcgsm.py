@@ -1,7 +1,7 @@
 """MCGSM: an image as a chain of pixels, each a mixture of Gaussian scale mixtures whose weights and means depend on the pixels before it.
 
     p(x) = Πᵢⱼ p(xᵢⱼ ∣ x₍<ᵢⱼ₎)                                       the chain rule: any distribution, any order of the pixels
-         ≈ Πᵢⱼ p(xᵢⱼ ∣ cᵢⱼ)                                           the Markov assumption: a small causal neighbourhood c, everywhere the same p
+    p(x) ≈ Πᵢⱼ p(xᵢⱼ ∣ cᵢⱼ)                                          the Markov assumption: a small causal neighbourhood c, everywhere the same p
     p(y ∣ c) = Σₖₛ p(k, s ∣ c) N(y; aₖ·c + mₖ, 1/(e^αₖₛ Lₖ²))         gate × expert
     p(k, s ∣ c) ∝ exp(ηₖₛ − ½ e^αₖₛ (Σ_f βₖ_f² (b_f·c)² − 2 ωₖ·c))     the gate shares e^α with the expert: where the past is wild, so is the next pixel
 
