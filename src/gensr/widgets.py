@@ -176,12 +176,13 @@ def plane(
 
 def paint(
     embed: Float[Tensor, "k d"], decoder: nn.Module, likelihood: nn.Module | None = None, *, starts: Int[Tensor, "n h w"], names: Sequence[str], alt: str,
-    name: str = "paint with codes", size: int = 240,
+    name: str = "paint with codes", size: int = 240, pictures: Float[Tensor, "k c p q"] | None = None,
 ) -> HTML:
     """A grid of codes to paint on, beside the image that the decoder makes of it; below, the words to paint with.
 
-    Each word is shown as the image of a grid full of it, darkest first. Paint on the grid or on the image, by mouse, finger or arrow keys and Enter; choose a
-    word below, take one from the grid, or draw one at random. A frame marks the places that differ from the start. The decoder runs in the reader's page.
+    Each word is shown as the image of a grid full of it, or by a picture of yours, darkest first. Paint on the grid or on the image, by mouse, finger or arrow
+    keys and Enter; choose a word below, take one from the grid, or draw one at random. A frame marks the places that differ from the start. The decoder runs
+    in the reader's page.
 
         widgets.paint(vq.quantizer.codebook, vq.decoder, vq.likelihood, starts=codes, names=["a 7 of the test set", "from the prior"], alt="The decoded digit")
 
@@ -195,10 +196,11 @@ def paint(
         alt: what the image shows, for those who cannot see it.
         name: what the view is, told by screen readers.
         size: of grid and image on the page, in pixels.
+        pictures: small images in [0, 1], what each word stands for: the mean of the places where it was used, say.
 
     Raises:
         ValueError: a layer that does not run in the page (named); more HTML than 250,000 characters, about 90,000 weights; no start, names of another length,
-            a code outside 0 to K − 1.
+            a code outside 0 to K − 1; pictures for another number of words.
     """
     if len(starts) == 0 or len(names) != len(starts):
         raise ValueError(f"starts, names: expected equal lengths, at least 1, got {len(starts)} and {len(names)}")
@@ -209,10 +211,14 @@ def paint(
     h, w = starts.shape[1:]
     net = _inpage.translate(decoder, likelihood, (d, h, w), book)
     still = _inpage.mean(decoder, likelihood, book[starts[:1]].movedim(-1, 1))
-    light = _inpage.mean(decoder, likelihood, book[:, :, None, None].expand(k, d, h, w)).mean((1, 2, 3))
+    if pictures is not None and len(pictures) != k:
+        raise ValueError(f"pictures: expected one for each of {k} words, got {len(pictures)}")
+    shown = _inpage.mean(decoder, likelihood, book[:, :, None, None].expand(k, d, h, w)) if pictures is None else pictures.detach().cpu().clamp(0, 1)
+    light = shown.mean((1, 2, 3))
+    levels = None if pictures is None else {"shape": list(shown.shape[1:]), "x": (255 * shown).round().int().flatten(1).tolist()}
     data = {
         "layers": net.layers, "halves": net.halves(), "starts": starts.tolist(), "names": list(names), "order": light.argsort().tolist(),
-        "light": [round(v, 3) for v in light.tolist()],
+        "light": [round(v, 3) for v in light.tolist()], "pictures": levels,
     }
     spoken = html.escape(name)
     body = (

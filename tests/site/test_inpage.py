@@ -230,6 +230,18 @@ def test_the_grid_decodes_as_torch_does_and_so_do_the_words(show):
         assert (drawn - levels(light[order[i]])).abs().max() < 0.76
 
 
+def test_words_may_bring_their_own_pictures(show):
+    pictures = torch.rand(12, 1, 4, 5)
+    page = show(widgets.paint(BOOK, WORDS, Bernoulli(), starts=CODES, names=["a", "b"], alt="The digit of the codes", pictures=pictures))
+    page.wait_for_selector(".gensr-words[data-done]")
+    order = [int(b.get_attribute("title").removeprefix("word ")) for b in page.locator(".gensr-words button").all()]
+    assert order == pictures.mean((1, 2, 3)).argsort().tolist()
+    for i in (0, 11):
+        assert (pixels(page, f".gensr-words button:nth-child({i + 1}) canvas") - levels(pictures[order[i]])).abs().max() < 0.76
+    with pytest.raises(ValueError, match="pictures: expected one for each of 12 words, got 3"):
+        widgets.paint(BOOK, WORDS, Bernoulli(), starts=CODES, names=["a", "b"], alt="The digit of the codes", pictures=pictures[:3])
+
+
 def test_paint_by_keyboard(show):
     page = show(paint())
     page.evaluate("() => { window.heard = 0; document.addEventListener('keydown', e => e.key.startsWith('Arrow') && window.heard++); }")

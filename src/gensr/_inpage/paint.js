@@ -1,11 +1,14 @@
 function gensrView(figure) {
-  const { layers, halves, starts, names, order, light } = JSON.parse(figure.dataset.net);
+  const { layers, halves, starts, names, order, light, pictures } = JSON.parse(figure.dataset.net);
   const run = gensrNet(layers, halves), canvas = gensrStart(figure), grid = figure.querySelector(".gensr-grid"), palette = figure.querySelector(".gensr-words");
   const output = figure.querySelector("output"), [reset, next, random, pick] = figure.querySelectorAll(".gensr-buttons button");
   const h = starts[0].length, w = starts[0][0].length;
   let example = 0, codes = starts[0].flat(), word = order[order.length >> 1], lastCell = 0, note = "";
   figure.decode = (rows) => run({ x: rows.flat(), shape: [rows.length, rows[0].length] });
 
+  function picture(k) { // of a word: the one that came along, or else a grid full of it
+    return pictures ? { x: pictures.x[k].map((v) => v / 255), shape: pictures.shape } : run({ x: Array(h * w).fill(k), shape: [h, w] });
+  }
   function button(role, parent, label) {
     const b = parent.appendChild(document.createElement("button"));
     b.type = "button";
@@ -116,7 +119,7 @@ function gensrView(figure) {
   let done = 0; // the words' own pictures, a few at a time, so that the page stays awake
   (function draw() {
     const stop = performance.now() + 15;
-    while (done < order.length && performance.now() < stop) gensrDraw(words[done].firstChild, run({ x: Array(h * w).fill(order[done++]), shape: [h, w] }));
+    for (; done < order.length && performance.now() < stop; done++) gensrDraw(words[done].firstChild, picture(order[done]));
     if (done < order.length) setTimeout(draw, 5);
     else palette.dataset.done = "";
   })();
