@@ -17,7 +17,7 @@ RANK = {
 }
 ALONE = {"train", "plots", "widgets"}  # import nothing from the package
 PARTS = {"_checkpoint": "train", "_inpage": "widgets"}  # a private part of one module, which alone imports it; the part imports nothing from the package
-BACKBONES = {"flows", "mcgsm", "rrdb", "srresnet", "affine"}  # what files of models/ and superres/ may share
+BACKBONES = {"autoregressive", "flows", "mcgsm", "rrdb", "srresnet", "shifted", "affine"}  # what files of models/ and superres/ may share
 LINES = 300
 
 

@@ -16,6 +16,8 @@ from vector_quantize_pytorch import VectorQuantize
 
 from gensr.metrics import ssim
 from gensr.models.imle import nearest
+from gensr.models.pixelcnn import GatedPixelCNN
+from gensr.models.pixelrnn import PixelRNN
 from gensr.models.ride import SpatialLSTM
 from gensr.models.vqvae import VectorQuantizer
 from gensr.operators import Downsample
@@ -95,6 +97,18 @@ def spatial_lstm(side: int) -> tuple[str, Callable[[], object], Callable[[], obj
     return f"spatial LSTM, {side}×{side}, raster / anti-diagonals", lambda: step(layer.raster), lambda: step(layer)
 
 
+def pixel_by_pixel(model: GatedPixelCNN) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Sixteen images of 28×28 drawn in reading order: one pass of the network for each pixel, and one column of it with the rest kept."""
+    sample = lambda cached: model.sample(16, (28, 28), cached=cached)  # noqa: E731
+    return "GatedPixelCNN, 16 samples of 28×28, naive / cached", lambda: sample(False), lambda: sample(True)
+
+
+def recurrent(kind: str) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Sixteen images of 28×28 drawn in reading order: one pass of the network for each pixel, and one pixel of it with a row of states kept."""
+    model = PixelRNN(2, 16, 1, kind=kind)
+    return f"PixelRNN ({kind}), 16 samples of 28×28, naive / cached", lambda: model.sample(16, (28, 28), cached=False), lambda: model.sample(16, (28, 28))
+
+
 def main() -> None:
     x = torch.rand(1, 3, 256, 256)
     small = torch.rand(1, 3, 64, 64)
@@ -113,7 +127,8 @@ def main() -> None:
     ]
     for d, n in ((2, 1000), (16, 1000), (64, 1000), (1024, 100)):
         rows += searches(torch.rand(n, d), torch.rand(10_000, d))
-    rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8), spatial_lstm(160)]
+    rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8), spatial_lstm(160), pixel_by_pixel(GatedPixelCNN(2, 48, 7, size=5))]
+    rows += [recurrent("row"), recurrent("diagonal")]
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")

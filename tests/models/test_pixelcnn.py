@@ -1,4 +1,4 @@
-"""PixelCNN: what each place can see, that all grids' probabilities sum to 1, that samples follow them, and that a known law is learned."""
+"""PixelCNN, plain and gated: what each place can see, that all images' probabilities sum to 1, that samples follow them, and that a known law is learned."""
 
 import itertools
 import math
@@ -8,7 +8,9 @@ import torch
 from scipy import stats
 from torch import nn
 
-from gensr.models.pixelcnn import MaskedBlock, MaskedConv2d, PixelCNN
+from gensr.data.digits import LEVELS, digits
+from gensr.models.autoregressive import MaskedConv2d, earlier
+from gensr.models.pixelcnn import GatedLayer, GatedPixelCNN, MaskedBlock, PixelCNN
 from gensr.train import fit
 
 
@@ -52,8 +54,8 @@ def test_a_wider_first_kernel_narrows_the_blind_spot():
 
 def test_masks():
     a, b = MaskedConv2d("A", 1, 1), MaskedConv2d("B", 1, 1)
-    assert a.seen.tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
-    assert b.seen.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0]]
+    assert a.seen[0, 0].tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert b.seen[0, 0].tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0]]
     x = torch.randn(2, 1, 4, 5)
     expected = nn.functional.conv2d(x, a.weight * a.seen, a.bias, padding=1)
     assert torch.equal(a(x), expected)
@@ -72,7 +74,7 @@ def all_grids(levels: int) -> torch.Tensor:
     return torch.tensor(list(itertools.product(range(levels), repeat=4))).view(-1, 2, 2)
 
 
-def sharpened(model: PixelCNN) -> PixelCNN:
+def sharpened(model):
     """A law far from uniform, so that an error shows."""
     with torch.no_grad():
         for p in model.parameters():
@@ -177,13 +179,223 @@ def test_block_is_residual():
         (lambda m: m.sample(1, (0, 2)), "n, shape"),
         (lambda m: m.sample(1, (2, 2), temperature=0), "temperature"),
         (lambda m: m.sample(1, (2, 2), temperature=float("nan")), "temperature"),
-        (lambda m: m.sample(2, (2, 2), given=torch.zeros(1, 1, 2).long()), "given: expected the first rows of 2 grids of 2×2"),
+        (lambda m: m.sample(2, (2, 2), given=torch.zeros(1, 1, 2).long()), "given: expected 2 images of 1×2×2"),
         (lambda m: m.sample(1, (2, 2), given=torch.full((1, 1, 2), 9)), "codes: expected numbers"),
         (lambda m: PixelCNN(0), "levels, hidden, layers"),
         (lambda m: MaskedConv2d("C", 1, 1), "mask: expected 'A' or 'B', got 'C'"),
-        (lambda m: MaskedConv2d("A", 1, 1, 4), "size: expected an odd number, got 4"),
+        (lambda m: MaskedConv2d("A", 1, 1, 4), "size: expected odd numbers, got 4"),
     ],
 )
 def test_bad_arguments(call, words):
     with pytest.raises(ValueError, match=words):
         call(PixelCNN(4, 4, 1, grid=(2, 2)))
+
+
+# Images: the plain model with colours, and the gated one
+
+IMAGE_MODELS = {
+    "plain": lambda colours, context=0: PixelCNN(3, 12, 3, colours=colours),
+    "gated": lambda colours, context=0: GatedPixelCNN(3, 12, 3, colours=colours, first=3, context=context),
+    "gated, wide": lambda colours, context=0: GatedPixelCNN(3, 12, 2, colours=colours, first=5, size=5, context=context),
+}
+
+
+def who_sees(model, h: int, w: int, i: int, j: int, context=None) -> torch.Tensor:
+    """(reader's colour, read colour, h, w) of booleans: where the logits at (i, j) have a gradient."""
+    model = sharpened(model).double()
+    x = torch.rand(6, model.colours, h, w, dtype=torch.float64, requires_grad=True)  # six, as a ReLU may be off at one
+    logits = model(x) if context is None else model(x, context)
+    found = [torch.autograd.grad(logits[:, :, k, i, j].square().sum(), x, retain_graph=True)[0].abs().sum(0) != 0 for k in range(model.colours)]
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("place", [(0, 0), (0, 4), (3, 2), (4, 4), (3, 0)])
+def test_a_colour_sees_nothing_that_comes_after(name, colours, place):
+    i, j = place
+    seen = who_sees(IMAGE_MODELS[name](colours), 5, 5, i, j)
+    assert not seen[:, :, order(5, 5) > 5 * i + j].any()
+    assert torch.equal(seen[:, :, i, j], torch.ones(colours, colours).tril(-1).bool())  # R sees none, G red, B red and green
+
+
+@pytest.mark.parametrize("place", [(0, 3), (2, 0), (3, 2), (4, 4), (4, 0)])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("name", ["gated", "gated, wide"])
+def test_the_gated_one_sees_its_whole_past(name, colours, place):
+    """Five layers of size 3, first of 3: 5 rows up and 5 columns to either side. No place of a 5 × 5 image before it is out of its sight."""
+    i, j = place
+    size = {"gated": 3, "gated, wide": 5}[name]
+    seen = who_sees(GatedPixelCNN(3, 12, 5, colours=colours, first=size, size=size), 5, 5, i, j)
+    assert seen[:, :, order(5, 5) < 5 * i + j].all()
+
+
+def test_the_plain_one_has_a_blind_spot_and_the_gated_one_none():
+    """The same place, kernels and depth; the last columns of the row above are lost to the plain one."""
+    plain = who_sees(PixelCNN(3, 12, 5, size=3, colours=1), 6, 7, 4, 2)[0, 0]
+    gated = who_sees(GatedPixelCNN(3, 12, 6, first=3), 6, 7, 4, 2)[0, 0]
+    before = order(6, 7) < 4 * 7 + 2
+    assert torch.equal(gated, before)
+    assert (before & ~plain).nonzero().tolist() == [[1, 6], [2, 5], [2, 6], [3, 4], [3, 5], [3, 6]]
+
+
+def test_masks_of_colours():
+    """Two features each of red, green and blue read two each."""
+    pairs = torch.ones(2, 2)
+    assert torch.equal(earlier("A", 6, 6, 3), torch.kron(torch.ones(3, 3).tril(-1), pairs))
+    assert torch.equal(earlier("B", 6, 6, 3), torch.kron(torch.ones(3, 3).tril(), pairs))
+    assert earlier("A", 3, 6, 3).tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0]]
+    conv = MaskedConv2d("A", 3, 3, colours=3)
+    assert conv.seen[:, :, 0].all() and conv.seen[:, :, 1, 0].all() and not conv.seen[:, :, 2].any() and not conv.seen[:, :, 1, 2].any()
+    assert torch.equal(conv.seen[:, :, 1, 1], torch.ones(3, 3).tril(-1))
+
+
+def all_images(levels: int, colours: int, h: int, w: int) -> torch.Tensor:
+    x = torch.tensor(list(itertools.product(range(levels), repeat=colours * h * w)), dtype=torch.float64)
+    return x.view(-1, h, w, colours).permute(0, 3, 1, 2) / (levels - 1)
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize(("colours", "h", "w"), [(1, 2, 2), (3, 1, 2), (3, 2, 1), (1, 1, 1)])
+def test_all_images_sum_to_one(name, colours, h, w):
+    model, x = sharpened(IMAGE_MODELS[name](colours)).double(), all_images(3, colours, h, w)
+    assert len(x) == 3 ** (colours * h * w)  # 81 of the first kind
+    log_p = model.log_prob(x)
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert log_p.max() - log_p.min() > 0.02
+    assert model.loss(x).item() == pytest.approx(-log_p.mean().item())
+
+
+def test_all_images_sum_to_one_given_a_context():
+    model, x = sharpened(IMAGE_MODELS["gated"](1, 2)).double(), all_images(3, 1, 2, 2)
+    one, other = (model.log_prob(x, torch.tensor([c], dtype=torch.float64).expand(81, 2)) for c in ([1.0, 0.0], [0.0, 1.0]))
+    assert one.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert other.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert (one - other).abs().max() > 0.1  # it is heard
+
+
+def test_every_layer_hears_the_context_in_both_stacks():
+    layer = GatedLayer(1, 4, 3, 1, 2, first=True)
+    v, h = layer(*[torch.rand(1, 1, 4, 4)] * 2, c := torch.rand(1, 2, requires_grad=True))
+    for out in (v, h[:, :, :1]):  # of h the first row, which v does not reach
+        (g,) = torch.autograd.grad(out.sum(), c, retain_graph=True)
+        assert (g != 0).all()
+
+
+@pytest.mark.parametrize(("colours", "context", "shape"), [(1, 0, (6, 5)), (3, 0, (4, 5)), (1, 3, (5, 4)), (3, 2, (3, 3)), (1, 0, (1, 1))])
+@pytest.mark.parametrize(("first", "size"), [(5, 3), (3, 5), (1, 1), (7, 3)])
+def test_cached_and_naive_sampling_agree(colours, context, shape, first, size):
+    model = sharpened(GatedPixelCNN(4, 6, 3, colours=colours, first=first, size=size, context=context)).double()
+    c = torch.randn(3, context, dtype=torch.float64) if context else None
+    u = torch.rand(3, colours, *shape, dtype=torch.float64)
+    cached = model.sample(3, shape, context=c, noise=u)
+    assert torch.equal(cached, model.sample(3, shape, context=c, noise=u, cached=False))
+    assert shape == (1, 1) or cached.unique().numel() > 1
+    known = torch.rand(shape) < 0.5
+    given = torch.randint(4, (3, colours, *shape)).double() / 3
+    filled = model.sample(3, shape, context=c, noise=u, given=given, known=known)
+    assert torch.equal(filled, model.sample(3, shape, context=c, noise=u, given=given, known=known, cached=False))
+    assert torch.equal(filled[..., known], given[..., known])
+
+
+@pytest.mark.parametrize("name", ["plain", "gated"])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_images_drawn_follow_log_prob(name, temperature):
+    model, n = sharpened(IMAGE_MODELS[name](1)), 20_000
+    x = all_images(3, 1, 2, 2).float()
+    with torch.no_grad():
+        factors = (model(x) / temperature).log_softmax(1).gather(1, (2 * x).long()[:, None])
+    expected = n * factors.flatten(1).sum(1).double().exp()
+    drawn = model.sample(n, (2, 2), temperature=temperature)
+    assert set(drawn.unique().tolist()) <= {0.0, 0.5, 1.0}
+    counts = torch.bincount(((2 * drawn).long().view(n, 4) * torch.tensor([27, 9, 3, 1])).sum(1), minlength=81).double()
+    rare = expected < 5
+    f_obs, f_exp = (torch.cat([v[~rare], v[rare].sum(0, keepdim=True)]) for v in (counts, expected))
+    assert stats.chisquare(f_obs[f_exp > 0], f_exp[f_exp > 0] * (f_obs.sum() / f_exp.sum())).pvalue > 1e-3
+    assert stats.chisquare(f_obs, torch.full_like(f_exp, n / len(f_exp))).pvalue < 1e-6  # the test can fail
+
+
+def test_inpainting_draws_from_the_conditional():
+    """Given the first row, the second is drawn from p(second ∣ first), exactly; given the second, the first is not: it does not know what follows."""
+    model, n = sharpened(GatedPixelCNN(2, 8, 2, first=3)), 4000
+    given = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).expand(n, 1, 2, 2)
+    x = all_images(2, 1, 2, 2).float()
+    with torch.no_grad():
+        p = model.log_prob(x).double().exp()
+    p = p / p.sum()
+    rows = (x.view(-1, 4) * torch.tensor([8, 4, 2, 1])).sum(1).long()
+    table = torch.zeros(16, dtype=torch.float64).scatter_(0, rows, p).view(4, 4)  # first row × second row
+    lower = model.sample(n, (2, 2), given=given, known=torch.tensor([[True, True], [False, False]]))
+    counts = torch.bincount((lower[:, 0, 1] * torch.tensor([2, 1])).sum(1).long(), minlength=4)
+    assert stats.chisquare(counts, n * table[2] / table[2].sum()).pvalue > 1e-3
+    upper = model.sample(n, (2, 2), given=given, known=torch.tensor([[False, False], [True, True]]))
+    counts = torch.bincount((upper[:, 0, 0] * torch.tensor([2, 1])).sum(1).long(), minlength=4)
+    assert stats.chisquare(counts, n * table.sum(1)).pvalue > 1e-3  # the marginal
+
+
+def test_gradient_of_log_prob_equals_differences():
+    """In x between the levels too; a level's own term has none."""
+    model = sharpened(GatedPixelCNN(5, 6, 2, first=3)).double()
+    x = (0.25 * torch.randint(0, 5, (1, 1, 3, 3)).double()).clamp(0.05, 0.95).requires_grad_()
+    (g,) = torch.autograd.grad(model.log_prob(x).sum(), x)
+    step = 1e-5 * torch.randn_like(x)
+    with torch.no_grad():
+        change = model.log_prob(x + step) - model.log_prob(x - step)
+    assert change.item() == pytest.approx(2 * (g * step).sum().item(), rel=1e-4)
+
+
+def test_the_gated_one_learns_a_law_to_its_entropy():
+    model, law = GatedPixelCNN(4, 12, 2, first=3), Copies()
+    fit(model, ((k[:, None] / 3,) for k in iter(law)), steps=200, lr=1e-2, progress=False)
+    grids = torch.cat(list(itertools.islice(law, 40)))
+    with torch.no_grad():
+        excess = (law.log_prob(grids) - model.log_prob(grids[:, None] / 3)).mean().item()
+    assert 0 < excess < 0.1
+
+
+def test_it_learns_which_class_is_which():
+    """Two digits' pictures from 8 × 8: after training, a picture is likelier given its own class, nearly always."""
+    data = digits()
+    chosen = data.train_labels < 2
+    x, y = data.train[chosen], nn.functional.one_hot(data.train_labels[chosen], 2).float()
+    model = GatedPixelCNN(LEVELS, 12, 3, first=5, context=2)
+    torch.manual_seed(0)
+
+    def batches():
+        while True:
+            i = torch.randint(len(x), (32,))
+            yield x[i], y[i]
+
+    fit(model, batches(), steps=120, lr=5e-3, progress=False)
+    chosen = data.test_labels < 2
+    x, y = data.test[chosen], nn.functional.one_hot(data.test_labels[chosen], 2).float()
+    with torch.no_grad():
+        right, wrong = model.log_prob(x, y), model.log_prob(x, 1 - y)
+    assert (right > wrong).float().mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m: m(torch.zeros(1, 1, 2, 2).long()), "x: expected floats"),
+        (lambda m: m(torch.zeros(1, 3, 2, 2)), r"x: expected floats \(b, 1, h, w\)"),
+        (lambda m: m(torch.full((1, 1, 2, 2), 1.5)), "x: expected levels"),
+        (lambda m: m.log_prob(torch.full((1, 1, 2, 2), float("nan"))), "x: expected levels"),
+        (lambda m: m(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2)), "context: this model was made without"),
+        (lambda m: GatedPixelCNN(4, 4, 1, context=3)(torch.zeros(1, 1, 2, 2)), r"context: expected the shape \(1, 3\), got none"),
+        (lambda m: GatedPixelCNN(4, 4, 1, context=3).sample(2, (2, 2), context=torch.zeros(1, 3)), r"context: expected the shape \(2, 3\)"),
+        (lambda m: m.sample(0, (2, 2)), "n, shape"),
+        (lambda m: m.sample(1, (2, 2), temperature=0), "temperature"),
+        (lambda m: m.sample(2, (2, 2), given=torch.zeros(1, 1, 2, 2)), "given: expected 2 images"),
+        (lambda m: m.sample(1, (2, 2), known=torch.ones(2, 2).bool()), "known: expected booleans .* beside `given`"),
+        (lambda m: m.sample(1, (2, 2), given=torch.zeros(1, 1, 2, 2), known=torch.ones(2, 2)), "known: expected booleans"),
+        (lambda m: m.sample(1, (2, 2), noise=torch.zeros(1, 1, 3, 3)), "noise: expected the shape"),
+        (lambda m: GatedPixelCNN(1), "levels, hidden, layers"),
+        (lambda m: GatedPixelCNN(4, 4, 2, size=2), "size: expected odd numbers"),
+        (lambda m: GatedPixelCNN(4, 4, 1, colours=3), "channels, out: expected multiples of the number of colours"),
+        (lambda m: PixelCNN(4, 6, 1, colours=3)(torch.zeros(1, 1, 2, 2)), r"x: expected floats \(b, 3, h, w\)"),
+    ],
+)
+def test_bad_arguments_of_images(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(GatedPixelCNN(4, 4, 1))
