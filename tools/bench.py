@@ -17,6 +17,7 @@ from vector_quantize_pytorch import VectorQuantize
 from gensr.metrics import ssim
 from gensr.models.imle import nearest
 from gensr.models.pixelcnn import GatedPixelCNN
+from gensr.models.pixelcnnpp import PixelCNNpp
 from gensr.models.pixelrnn import PixelRNN
 from gensr.models.ride import SpatialLSTM
 from gensr.models.vqvae import VectorQuantizer
@@ -109,6 +110,12 @@ def recurrent(kind: str) -> tuple[str, Callable[[], object], Callable[[], object
     return f"PixelRNN ({kind}), 16 samples of 28×28, naive / cached", lambda: model.sample(16, (28, 28), cached=False), lambda: model.sample(16, (28, 28))
 
 
+def two_streams() -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Sixteen images of 28×28 drawn in reading order: one pass of the network for each pixel, and a row of one stream, a place of the other, with rows kept."""
+    model = PixelCNNpp(256, 8, 1, colours=1)
+    return "PixelCNN++, 16 samples of 28×28, naive / cached", lambda: model.sample(16, (28, 28), cached=False), lambda: model.sample(16, (28, 28))
+
+
 def main() -> None:
     x = torch.rand(1, 3, 256, 256)
     small = torch.rand(1, 3, 64, 64)
@@ -128,7 +135,7 @@ def main() -> None:
     for d, n in ((2, 1000), (16, 1000), (64, 1000), (1024, 100)):
         rows += searches(torch.rand(n, d), torch.rand(10_000, d))
     rows += [quantisers(128, 16, 64, 7), quantisers(512, 64, 64, 8), spatial_lstm(160), pixel_by_pixel(GatedPixelCNN(2, 48, 7, size=5))]
-    rows += [recurrent("row"), recurrent("diagonal")]
+    rows += [recurrent("row"), recurrent("diagonal"), two_streams()]
     if has_fast_bfloat16():
         rows.append(("EDSR training step, float32 / bfloat16", training_step(False), training_step(True)))
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
