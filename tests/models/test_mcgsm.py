@@ -69,6 +69,8 @@ def test_pairs_keep_context_and_pixel_together():
     assert not torch.equal(pixel, pairs([ramp, ramp.flip(0)[:, :20]], OFFSETS, 500, seed=2)[1])
     everything, _ = pairs([ramp], OFFSETS)
     assert len(everything) == 29 * 38
+    _, bare = pairs([ramp], OFFSETS, noise=False)
+    torch.testing.assert_close((255 * bare).sort().values, ramp[0, 1:, 1:-1].flatten().float().sort().values)
 
 
 def test_dequantised_levels_stay_in_their_cells():

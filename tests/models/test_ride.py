@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from gensr import weights
+from gensr.io import read_image
 from gensr.models import ride
-from gensr.models.mcgsm import contexts
+from gensr.models.mcgsm import contexts, dequantise
 from gensr.models.ride import OFFSETS, RIDE, SpatialLSTM, flushed, load_published
 
 
@@ -319,12 +321,43 @@ def test_published_weights_reach_their_figure(layers, bits, data_folder):
 @pytest.mark.data
 @pytest.mark.slow
 def test_published_weights_stay_finite_on_a_large_image(data_folder):
-    """Two layers at 256 × 256: the density and its gradient."""
-    model, x = load_published(data_folder / "gen/ride/ride_2layer.npz"), crops(data_folder)[:1].requires_grad_()
+    """Two layers at 256 × 256: the density and its gradient, on a crop where without tiles the gradient is NaN."""
+    model, x = load_published(data_folder / "gen/ride/ride_2layer.npz"), crops(data_folder)[4:5].requires_grad_()
     with flushed():
+        model.tile = None
+        free = model.log_prob(x)
+        assert free.isfinite().all() and not torch.autograd.grad(free.sum(), x)[0].isfinite().all()
+        model.tile = 64
         log_prob = model.log_prob(x)
         (gradient,) = torch.autograd.grad(log_prob.sum(), x)
     assert log_prob.isfinite().all() and gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+# ---- the shipped weights -----------------------------------------------------------------------------------------------------------
+
+
+def test_shipped_weights_use_their_memory():
+    """What they draw is more likely under the whole memory than under one wiped every 4 pixels: a KL divergence, so positive, and here large."""
+    model = weights.load("ride_skin")
+    x = model.sample(2, (40, 40))
+    with torch.no_grad():
+        whole = model.log_prob(x).mean() / (38 * 36)
+        model.tile = 4
+        short = model.log_prob(x).mean() / (38 * 36)
+    assert whole - short > 0.05  # 0.15 when it was made
+    with torch.no_grad():
+        z = model.whitening(*contexts(x, OFFSETS))[0].movedim(-1, 1)
+        assert (model.slstm[0](z) - model.slstm[0].raster(z)).abs().max() < 1e-5
+
+
+@pytest.mark.data
+def test_shipped_weights_cost_what_their_card_says(data_folder):
+    """−log p on the 48 columns nobody trained on, in nats per pixel; the last 250 × 36 pixels, which MCGSMs with windows of 7 × 13 see too."""
+    x = read_image(data_folder / "gen/textures/portilla_simoncelli/reptil_skin.png").mean(1, keepdim=True)[..., 208:]
+    x = dequantise((255 * x).round().to(torch.uint8)[0], torch.Generator().manual_seed(1))[None]
+    with torch.no_grad(), flushed():
+        nats = -weights.load("ride_skin").pixel_log_prob(x)[0, 4:, 4:-4].mean().item()
+    assert nats == pytest.approx(weights.card("ride_skin")["measured"]["nats"], abs=0.005)  # rounding to float16 included
 
 
 # ---- what it refuses ---------------------------------------------------------------------------------------------------------------

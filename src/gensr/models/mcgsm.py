@@ -58,14 +58,14 @@ def dequantise(x: UInt8[Tensor, "*shape"], generator: torch.Generator | None = N
 
 
 def pairs(
-    images: Iterable[UInt8[Tensor, "1 h w"]], offsets: Offsets, n: int | None = None, seed: int = 0
+    images: Iterable[UInt8[Tensor, "1 h w"]], offsets: Offsets, n: int | None = None, seed: int = 0, *, noise: bool = True
 ) -> tuple[Float[Tensor, "m n"], Float[Tensor, " m"]]:
-    """(context, pixel) pairs of 8-bit images, dequantised and shuffled: all, or about `n`, from each image in proportion to its size."""
+    """(context, pixel) pairs of 8-bit images, dequantised (without `noise` bare levels/255), shuffled; all, or about `n`, from each image by its size."""
     generator, images, found = torch.Generator().manual_seed(seed), list(images), []
     if not images:
         raise ValueError("images: expected at least one")
     for v in images:
-        c, y = (part.flatten(0, 2) for part in contexts(dequantise(v, generator)[None], offsets))
+        c, y = (part.flatten(0, 2) for part in contexts((dequantise(v, generator) if noise else v.float() / 255)[None], offsets))
         keep = torch.randperm(len(y), generator=generator)[: None if n is None else math.ceil(n * v.numel() / sum(map(torch.numel, images)))]
         found.append((c[keep], y[keep]))
     context, pixel = (torch.cat(part) for part in zip(*found, strict=True))

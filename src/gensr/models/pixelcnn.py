@@ -246,20 +246,20 @@ class GatedPixelCNN(nn.Module):
         Raises:
             ValueError: n or shape below 1, a temperature that is not positive, or given, known, noise or context that do not fit.
         """
-        level, known, noise = begin(n, self.colours, shape, self.levels, temperature, given, known, noise, self.last[1].weight)
+        level, known, noise = begin(n, self.colours, shape, self.levels, temperature, given, known, noise, next(self.parameters()))
         self.check(noise, context)
         if cached:
-            ancestral(level, known, noise, self.columns(level, context, temperature), visit=True)
+            ancestral(level, known, noise, self.columns(level, known, context, temperature), visit=True)
         else:
             rows = partial(to_image, levels=self.levels, like=noise)
             ancestral(level, known, noise, lambda i, j, colour: self(rows(level[:, :, : i + 1]), context)[:, :, colour, i, j] / temperature)
         return to_image(level, self.levels, noise)
 
-    def columns(self, level: Int[Tensor, "n c h w"], context: Tensor | None, temperature: float) -> Callable[[int, int, int], Tensor]:
+    def columns(self, level: Int[Tensor, "n c h w"], known: Tensor, context: Tensor | None, temperature: float) -> Callable[[int, int, int], Tensor]:
         """A function (i, j, colour) → logits, to be called in reading order. It computes v once a row and h one place at a time, from what it has kept."""
         n, _, _, width = level.shape
         layers: list[GatedLayer] = list(self.layers)  # type: ignore[arg-type]
-        zeros = self.last[1].weight.new_zeros
+        zeros = next(self.parameters()).new_zeros
         rows = [zeros(n, layer.down.in_channels, layer.size // 2 + 1, width + layer.size - 1) for layer in layers]  # what v's kernel reads, with a border
         past = [zeros(n, layer.down.in_channels, 1, width + layer.size - 1) for layer in layers]  # this row's h, with a border
         above = [zeros(n, layer.link.in_channels, 1, width) for layer in layers]
@@ -277,6 +277,8 @@ class GatedPixelCNN(nn.Module):
         def logits(i: int, j: int, colour: int) -> Float[Tensor, "n k"]:
             if j == colour == 0 and i > 0:
                 next_row(pixels(i - 1, slice(None)))
+            if known[i].all():  # nothing to draw in this row, and those below read v only
+                return zeros(n, self.levels)
             h = pixels(i, slice(j, j + 1))
             for k, layer in enumerate(layers):
                 half = layer.size // 2

@@ -91,7 +91,7 @@ class GatedBlock(nn.Module):
         self, x: Float[Tensor, "b c h w"], side: Float[Tensor, "b d h w"] | None, context: Float[Tensor, "b l"] | None, at: At | None = None
     ) -> Float[Tensor, "b c h w"]:
         y = self.first(concat_elu(x), at)
-        if self.side is not None:
+        if self.side is not None and side is not None:
             y = y + self.side(concat_elu(side), at)
         y = self.second(self.dropout(concat_elu(y)), at)
         if self.context is not None:

@@ -11,10 +11,11 @@ What to know before using it:
 - **Order.** hᵢⱼ waits for its left and its upper neighbour, so the pixels cannot all be computed at once. Those of one anti-diagonal can: H + W − 1 steps
   instead of H·W.
 - **Reach.** hᵢⱼ reads columns up to j + 2. Pixels further right, though above and so before xᵢⱼ, are never seen, with any number of layers.
-- **Growth.** Nothing keeps the sum of a cell's two forget gates below 1. It can come near 2, and the cell doubles at each anti-diagonal; with the published
-  weights float32 overflows within 500 of them, and ∞ − ∞ is NaN. Two guards. Cells stop at ±`CELL_LIMIT`, where tanh(o·c) has long been ±1 unless the
-  output gate is all but shut; beyond it their gradient is 0. And `tile` starts the memory anew at every so many pixels: a different model (a shorter
-  memory; each conditional still reads only the past, so it is still a density), and the regime of small patches in which a RIDE is trained.
+- **Growth.** Nothing keeps the sum of a cell's two forget gates below 1. It can come near 2, and the cell doubles at each anti-diagonal; with the two
+  layers that were published, float32 overflows within 160 to 380 of them on photographs of 481 × 321, and ∞ − ∞ is NaN. Two guards. Cells stop at
+  ±`CELL_LIMIT`, where tanh(o·c) has long been ±1 unless the output gate is all but shut: the density is finite at any size. Its gradient need not be: going
+  back it grows by the same sums, along paths that no stopped cell blocks. So `tile` starts the memory anew at every so many pixels: a different model (a
+  shorter memory; each conditional still reads only the past, so it is still a density), and the regime of small patches in which a RIDE is trained.
 - **Slowness.** Where tanh saturates, gradients fade to numbers below 10⁻³⁸, which many processors handle slowly (a fifth of the time to go back through two
   published layers): run within `flushed()`.
 
@@ -257,10 +258,10 @@ def flushed() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def load_published(path: str | Path) -> RIDE:
+def load_published(path: str | Path, *, tile: int | None = 64) -> RIDE:
     """Weights published with the reference below, as arrays in an .npz file: 1 or 2 layers of 64, K = 32, S = 4, F = 32; in eval mode.
 
-    Made for photographs, 8-bit grey levels divided by 255. Give it images of about 64 × 64, or set `tile`: on larger ones the cells run away.
+    Made for photographs, 8-bit grey levels divided by 255, and for images of about 64 × 64: on larger ones the cells run away, hence the default tile.
 
     Raises:
         ValueError: a file without the arrays of such a model.
@@ -273,7 +274,7 @@ def load_published(path: str | Path) -> RIDE:
     if layers == 0 or "mcgsm.priors" not in w or "pre.mean_in" not in w:
         raise ValueError(f"path: expected arrays slstm0.W_g, …, mcgsm.priors, … and pre.mean_in, …, got {sorted(w)[:3]} … in {path}")
     hidden, (components, scales), features = len(w["slstm0.b_g"]), w["mcgsm.priors"].shape, w["mcgsm.features"].shape[1]
-    model = RIDE(hidden, layers, components, scales, features)
+    model = RIDE(hidden, layers, components, scales, features, tile=tile)
     new = {}
     for k in range(layers):
         gates = ["g", "o", "i", "f_j", "f_i"]  # f_j belongs to the past on the left, f_i to the one above

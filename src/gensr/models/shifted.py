@@ -89,7 +89,10 @@ class ShiftedConv2d(nn.Module):
 
 
 class ShiftedConvTranspose2d(nn.Module):
-    """Doubles rows and columns: a coarse place is written into its own 2 × 2 cell, and unless `right` one column to the left of it too."""
+    """Doubles rows and columns: a coarse place is written into its own 2 × 2 cell, and unless `right` one column to the left of it too.
+
+    Place by place, x is given where a cell begins, and its four places are kept; at the other three x is None.
+    """
 
     def __init__(self, channels: int, out: int, *, right: bool):
         super().__init__()
@@ -99,6 +102,7 @@ class ShiftedConvTranspose2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"] | None, shape: tuple[int, int], at: At | None = None) -> Float[Tensor, "b d h2 w2"]:
         if at is None:
+            assert x is not None  # None: a place where no cell begins, which whole maps do not have
             return F.conv_transpose2d(x, self.weight(), self.bias, 2)[:, :, : shape[0], self.left : self.left + shape[1]]
         if x is not None:
             if self not in at.memory:
