@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gensr.resize import bicubic_upsample
+
 
 class MLP(nn.Sequential):
     """Linear layers with SiLU between them: ``MLP(2, 64, 64, 1)`` has two hidden layers of 64."""
@@ -29,6 +31,80 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x + self.res_scale * self.branch(x)
+
+
+class SubPixelNet(nn.Module):
+    """A small network from LR to HR: residual blocks at LR size, a pixel shuffle, and a bicubic enlargement to which all is added. Any size, any colours.
+
+    It is EDSR for any number of colours and for channels that are no colour, such as noise; 32 channels and 4 blocks make 98k parameters for ×4 and RGB.
+
+    Args:
+        scale: enlargement factor s.
+        colours: of images in and out, 1 or 3.
+        extra: further channels of the input, after the colours. They reach the residual blocks only.
+        channels: feature channels.
+        blocks: residual blocks.
+
+    Raises:
+        ValueError: a size below 1, a negative extra, or an input of another number of channels.
+
+    Reference: Shi et al. 2016 (sub-pixel convolution); Lim et al. 2017 (the blocks).
+    """
+
+    shift: Tensor
+
+    def __init__(self, scale: int = 4, colours: int = 3, *, extra: int = 0, channels: int = 32, blocks: int = 4):
+        super().__init__()
+        if min(scale, colours, channels, blocks) < 1 or extra < 0:
+            got = f"{scale}, {colours}, {channels}, {blocks} and {extra}"
+            raise ValueError(f"scale, colours, channels, blocks, extra: expected at least 1, for extra at least 0, got {got}")
+        self.scale, self.colours = scale, colours
+        self.register_buffer("shift", torch.tensor([0.5] * colours + [0.0] * extra).view(1, -1, 1, 1), persistent=False)  # the border is mid grey, not black
+        self.head = nn.Conv2d(colours + extra, channels, 3, padding=1)
+        self.body = nn.Sequential(*(ResBlock(channels) for _ in range(blocks)), nn.Conv2d(channels, channels, 3, padding=1))
+        self.tail = nn.Sequential(nn.Conv2d(channels, colours * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+    def forward(self, y: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """Enlarge LR images in [0, 1], with the extra channels after their colours; the output is not clipped."""
+        if y.dim() != 4 or y.shape[1] != self.shift.shape[1]:
+            raise ValueError(f"y: expected shape (b, {self.shift.shape[1]}, h, w), got {tuple(y.shape)}")
+        h = self.head(y - self.shift)
+        return bicubic_upsample(y[:, : self.colours], self.scale) + self.tail(h + self.body(h))
+
+
+class PatchCritic(nn.Module):
+    """A critic of images of any size: one logit for each of many overlapping patches, 3·2ᵈ pixels on a side for depth d.
+
+    Where the losses average over all logits, the critic learns log p/q of *patches*. A generator that descends −E[logit] then makes the mean KL of the patches
+    small. That is at most the KL of whole images, for what holds of an image holds of its parts; the long-range order is left to the measurement.
+
+    Args:
+        colours: of the images.
+        channels: after the first convolution; doubled with each halving of the size, up to four times as many.
+        depth: halvings.
+
+    Raises:
+        ValueError: a size below 1, or images with a side below 2ᵈ.
+
+    Reference: Isola, Zhu, Zhou, Efros 2017, §3.2.2 (patches; no normalisation here, for noise on its input keeps it smooth).
+    """
+
+    def __init__(self, colours: int = 3, *, channels: int = 32, depth: int = 3):
+        super().__init__()
+        if min(colours, channels, depth) < 1:
+            raise ValueError(f"colours, channels, depth: expected at least 1, got {colours}, {channels} and {depth}")
+        self.depth = depth
+        sizes = [channels * min(2**i, 4) for i in range(depth + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1), nn.LeakyReLU(0.2)]
+        for n_in, n_out in itertools.pairwise(sizes):
+            layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.net = nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
+        """The logits, h/2ᵈ by w/2ᵈ of them, rounded down."""
+        if min(x.shape[-2:]) < 2**self.depth:
+            raise ValueError(f"x: expected sides of at least {2**self.depth}, got {x.shape[-2]}x{x.shape[-1]}")
+        return self.net(x)
 
 
 def squeeze_excite(channels: int) -> nn.Sequential:

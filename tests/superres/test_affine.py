@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gensr.nets import MLP
-from gensr.operators import Average, Downsample, Mask, dense
+from gensr.operators import Average, Downsample, Mask, SubPixel, dense
 from gensr.superres.affine import AffineProjection
 from gensr.superres.edsr import EDSR
 
@@ -61,6 +61,34 @@ def test_a_super_resolution_network_on_images(scale):
     matrix = dense(Downsample(scale), (1, 4 * scale, 4 * scale))
     inverse = torch.linalg.pinv(matrix)
     assert (inverse @ matrix - torch.eye(len(inverse))).abs().max() > 0.1  # there is a null space to speak of
+
+
+@pytest.mark.parametrize("A", [Downsample(4), Downsample(2), Downsample(3, "lanczos3"), Downsample.gaussian(4, 1.6)], ids=repr)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 33, 20), (1, 3, 7, 50), (1, 5, 48, 48)])
+def test_every_size_and_number_of_channels_is_explained_to_1e_6(A, shape):
+    class Wrong(nn.Module):
+        """A picture in [0, 1] that has nothing to do with y."""
+
+        def forward(self, y):
+            return torch.rand(*y.shape[:2], A.scale * y.shape[2], A.scale * y.shape[3])
+
+    torch.manual_seed(0)
+    y = torch.rand(shape)
+    made = AffineProjection(Wrong(), A)(y)
+    assert made.dtype == torch.float32 and (A(made) - y).abs().max() <= 1e-6
+    if y.numel() > 100:
+        assert (A(Wrong()(y)) - y).abs().max() > 0.3  # what the projection had to mend
+
+
+def test_a_pseudo_inverse_that_trains_along():
+    net = AffineProjection(nn.Upsample(scale_factor=4), SubPixel(Downsample(4)))
+    y = torch.rand(1, 3, 6, 5)
+    assert [name for name, _ in net.named_parameters()] == ["operator.weight"]
+    assert 1e-6 < (net.operator(net(y)) - y).abs().max() < 1e-3  # nearly explained: the kernels are cut off
+    net(y).square().sum().backward()
+    assert net.operator.weight.grad.abs().sum() > 0
+    net.requires_grad_(False)
+    assert not net(y).requires_grad
 
 
 def test_a_measurement_outside_the_range_is_not_reached():

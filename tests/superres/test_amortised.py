@@ -142,6 +142,45 @@ def test_the_generators_gradient_is_that_of_kl_q_p():
     assert torch.autograd.grad(exact, moved.c)[0].item() == pytest.approx(2 * c / (1 + sigma**2))
 
 
+def whitened(n, k):
+    """n draws with mean 0 and covariance I to rounding: means of polynomials of degree ≤ 2 over them are those under N(0, I)."""
+    z = torch.randn(n, k, dtype=torch.float64)
+    z = z - z.mean(0)
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(z.T @ z / n), z.T, upper=False).T
+
+
+def test_the_generators_gradient_is_that_of_kl_q_p_for_every_gaussian_q():
+    """q = N(m, L Lᵀ) is the law of m + L z. Mean *and* spread have the gradient of KL[q ‖ p], the entropy's part −∂ log det L included; sign and all.
+
+    The best critic's logit log p − log q is quadratic, and the noise has exact moments, so the two agree to rounding.
+    """
+
+    class Affine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.m = nn.Parameter(torch.tensor([0.7, -1.1], dtype=torch.float64))
+            self.L = nn.Parameter(torch.tensor([[0.5, 0.0], [0.3, 1.4]], dtype=torch.float64))
+
+        def forward(self, z):
+            return self.m + z @ self.L.T
+
+    generator = Affine()
+    normal = torch.distributions.MultivariateNormal
+    p = normal(torch.tensor([0.2, 0.4], dtype=torch.float64), torch.tensor([[1.3, -0.4], [-0.4, 0.8]], dtype=torch.float64))
+    q = normal(generator.m.detach(), generator.L.detach() @ generator.L.detach().T)  # of these weights, held fixed
+
+    class Best(nn.Module):
+        def forward(self, x):
+            return p.log_prob(x) - q.log_prob(x)
+
+    model, z = AmortisedGAN(generator, Best(), A).eval(), whitened(64, 2)
+    found = slopes(model.generator_loss(z, z), model)
+    exact = slopes(torch.distributions.kl_divergence(normal(generator.m, generator.L @ generator.L.T), p), model)
+    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-10)
+    assert exact.abs().min() > 0.05  # no entry is right by being 0
+    assert model.generator_loss(z, z).item() == pytest.approx(torch.distributions.kl_divergence(q, p).item())  # the value too, as −E_q[log p/q]
+
+
 class Spy(nn.Module):
     """Keeps what it was shown."""
 

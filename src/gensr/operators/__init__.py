@@ -7,5 +7,8 @@ from gensr.operators.compose import Compose
 from gensr.operators.downsample import Downsample
 from gensr.operators.fit import fit_pseudo_inverse
 from gensr.operators.mask import Mask
+from gensr.operators.subpixel import SubPixel, fit_sub_pixel
 
-__all__ = ["Average", "Blur", "Compose", "Downsample", "LinearOperator", "Mask", "dense", "fit_pseudo_inverse", "least_squares"]
+__all__ = [
+    "Average", "Blur", "Compose", "Downsample", "LinearOperator", "Mask", "SubPixel", "dense", "fit_pseudo_inverse", "fit_sub_pixel", "least_squares",
+]

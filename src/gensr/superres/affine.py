@@ -17,7 +17,8 @@ class AffineProjection(nn.Module):
 
     Args:
         network: f, from measurements (b, ...) to images or points (b, ...).
-        operator: A, with its A⁺; `Downsample` for images, `Average` for points of the plane.
+        operator: A, with its A⁺; `Downsample` for images of any size and number of channels, `Average` for points of the plane; `SubPixel` has an A⁺ that
+            trains along with f.
 
     Raises:
         TypeError: operator is no LinearOperator.

@@ -5,17 +5,19 @@ With no noise in y = A x, the posterior p(x|y) is p(x) on the set {x : A x = y} 
 
     H[q, p] = −E_y[log p(g(y))],   q the law of g(y)
 
-The density p is not known. This file holds three ways round that, and each takes the generator with the projection ("Aff") or without it, when a penalty
+The density p is not known. This file holds four ways round that, and each takes the generator with the projection ("Aff") or without it, when a penalty
 `soft`·‖A x̂ − y‖² must do ("Soft"):
 
 - `Regression` asks for x̂ near x: not MAP at all. The mean or median of all x that explain y.
 - `AmortisedGAN` learns log q/p from samples and descends KL[q ‖ p] = H[q, p] − H[q].
 - `AmortisedDAE` learns ∇log p from samples and ascends it: H[q, p] alone, with p blurred.
+- `AmortisedLL` takes a model of p that was fitted beforehand and has an explicit density: H[q, p] alone, with the model's p.
 
 Reference: Sønderby, Caballero, Theis, Shi, Huszár 2017, "Amortised MAP inference for image super-resolution", ICLR.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -141,6 +143,75 @@ class AmortisedDAE(nn.Module):
         if self.training:
             self.step += 1
         return -(score * made).flatten(1).sum(1).mean() + self.soft * penalty(self.operator, made, y)
+
+
+class AmortisedLL(nn.Module):
+    """AffLL and SoftLL: the generator descends H[q, p] = −E[log p(g(y))] for a density that can be written down. Train with `gensr.train.fit`.
+
+    The prior was fitted before and stays as it is: its weights get no gradient and it stays in evaluation mode, without dropout, while g trains.
+
+    **Outside the limits.** Models of grey levels know only [0, 1], but x̂ is real. Setting log p = −∞ outside has no gradient; asking p at the clipped image
+    c(x̂) has one that is 0 there, and a pixel that has left never comes back. So outside, p goes on as a Gaussian around the nearest image inside:
+
+        log p̃(x̂) = log p(c(x̂)) − ‖x̂ − c(x̂)‖²/(2 tail²)
+
+    Inside nothing changes. At the limits p̃ is continuous. A pixel outside has the slope −(x̂ − c)/tail², which leads back whatever p says, and no other: c does
+    not move with it. (Passing p's own slope straight through the clipping would push it on for ever where p would have it brighter than white.)
+
+    Args:
+        generator: g, from y (b, ...) to x̂ (b, ...).
+        prior: has `log_prob(x) -> (b,)`, or is such a function; nats for each x. It must be differentiable in x: `PixelCNNpp`, `RIDE`, `MarkovMesh`, a toy of
+            the plane. A softmax over levels is not: it rounds the pixel whose probability it gives. A module given here is frozen; freeze what a function holds
+            yourself. `RIDE` and `MarkovMesh` give p(interior ∣ border), and x̂ is free to choose a border they like; to count it, give x a frame
+            first: ``lambda x: ride.log_prob(ride.framed(x))``.
+        operator: A, for the penalty.
+        soft: weight of ‖A x̂ − y‖², a mean over the batch: 0 for AffLL, positive for SoftLL.
+        limits: lowest and highest value that the prior takes, (0, 1) for models of grey levels; None for a density on all numbers.
+        tail: deviation of the Gaussian outside the limits, in the units of x.
+
+    Raises:
+        ValueError: a negative soft, limits not in order, a tail not positive; in `loss`, log p of another shape than (b,), or not finite.
+
+    Reference: Sønderby et al. 2017 (AffLL); the tails are ours.
+    """
+
+    def __init__(
+        self, generator: nn.Module, prior: Any, operator: LinearOperator, *, soft: float = 0.0, limits: tuple[float, float] | None = None,
+        tail: float = 0.05,
+    ):
+        super().__init__()
+        _check(soft, 0.0)
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"limits: expected a lower and a higher number, got {limits}")
+        if not tail > 0:
+            raise ValueError(f"tail: expected a positive number, got {tail}")
+        self.generator, self.prior, self.operator = generator, prior, operator
+        self.soft, self.limits, self.tail = soft, limits, tail
+        if isinstance(prior, nn.Module):
+            prior.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "AmortisedLL":
+        """Training mode for the generator alone."""
+        super().train(mode)
+        if isinstance(self.prior, nn.Module):
+            self.prior.eval()
+        return self
+
+    def log_prob(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """log p̃(x) in nats for each x: the prior's inside the limits, with Gaussian tails outside."""
+        inside = x.clamp(*self.limits) if self.limits else x
+        log_p = getattr(self.prior, "log_prob", self.prior)(inside)
+        if log_p.shape != (len(x),):
+            raise ValueError(f"prior: expected log p of shape ({len(x)},), one for each x, got {tuple(log_p.shape)}")
+        if not log_p.isfinite().all():
+            low, high, bad = x.min().item(), x.max().item(), (~log_p.isfinite()).sum().item()
+            raise ValueError(f"prior: log p is not finite for {bad} of {len(x)} x, with values from {low:.3g} to {high:.3g}; does it need limits?")
+        return log_p - (x - inside).square().flatten(1).sum(1) / (2 * self.tail**2) if self.limits else log_p
+
+    def loss(self, x: Float[Tensor, "b ..."], y: Float[Tensor, "b ..."]) -> Float[Tensor, ""]:
+        """−E[log p̃(g(y))] + soft·E‖A g(y) − y‖², nats for each image; x is not used."""
+        made = self.generator(y)
+        return -self.log_prob(made).mean() + self.soft * penalty(self.operator, made, y)
 
 
 def penalty(operator: LinearOperator, x: Float[Tensor, "b ..."], y: Float[Tensor, "b ..."]) -> Float[Tensor, ""]:
