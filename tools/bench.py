@@ -106,7 +106,7 @@ def pixel_by_pixel(model: GatedPixelCNN) -> tuple[str, Callable[[], object], Cal
 
 def recurrent(kind: str) -> tuple[str, Callable[[], object], Callable[[], object]]:
     """Sixteen images of 28×28 drawn in reading order: one pass of the network for each pixel, and one pixel of it with a row of states kept."""
-    model = PixelRNN(2, 16, 1, kind=kind)
+    model = PixelRNN(2, 32, 2, kind=kind)
     return f"PixelRNN ({kind}), 16 samples of 28×28, naive / cached", lambda: model.sample(16, (28, 28), cached=False), lambda: model.sample(16, (28, 28))
 
 
