@@ -102,3 +102,11 @@ def test_a_file_of_several_claims(tmp_path):
 
 def test_a_count_is_not_called_exact():
     assert claim("order", 3, at_least=4, unit="of 5 seeds").effect == "3 of 5 seeds"
+
+
+def test_what_was_repeated_need_not_be_the_seed(tmp_path):
+    found = claim("people differ", lambda i: 1.0 + i, range(5), at_least=0.0, over="people")
+    assert "over 5 people" in repr(found)
+    found.save(tmp_path / "c.json", "cmd", "cost", "people")
+    assert stored(tmp_path / "c.json", "people").over == "people"
+    assert "over 5 seeds" in repr(claim("x", lambda i: 1.0 + i, at_least=0.0))

@@ -17,7 +17,10 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Claim:
-    """One measured statement: mean effect, 95 % confidence interval of the mean (equal to it for an exact claim), number of seeds, bound and verdict."""
+    """One measured statement: mean effect, 95 % confidence interval of the mean (equal to it for an exact claim), number of seeds, bound and verdict.
+
+    `over` says what was repeated where it is not the seed: "people" or "regions" of a test set.
+    """
 
     statement: str
     mean: float
@@ -29,6 +32,7 @@ class Claim:
     unit: str = ""
     command: str = ""
     cost: str = ""
+    over: str = "seeds"
 
     @property
     def holds(self) -> bool:
@@ -50,7 +54,7 @@ class Claim:
         unit = f" {self.unit}" if self.unit else ""
         if self.seeds <= 1:
             return f"{_number(self.mean)}{unit}{'' if self.unit.startswith('of ') else ' (exact)'}"  # "4 of 5 seeds" is a count
-        return f"{_number(self.mean)}{unit} [{_number(self.low)}, {_number(self.high)}] over {self.seeds} seeds"
+        return f"{_number(self.mean)}{unit} [{_number(self.low)}, {_number(self.high)}] over {self.seeds} {self.over}"
 
     def __repr__(self) -> str:
         return f"{self.verdict} · {self.effect}"
@@ -70,7 +74,7 @@ class Claim:
 
 def claim(
     statement: str, effect: Callable[[int], float] | float, seeds: Iterable[int] | None = None, *,
-    at_least: float | None = None, at_most: float | None = None, unit: str = "", confidence: float = 0.95,
+    at_least: float | None = None, at_most: float | None = None, unit: str = "", confidence: float = 0.95, over: str = "seeds",
 ) -> Claim:
     """Measure an effect and judge it.
 
@@ -81,6 +85,7 @@ def claim(
         at_least, at_most: the bound that the *interval* must respect, not only the mean.
         unit: printed after the number.
         confidence: of Student's t interval of the mean.
+        over: what `seeds` count, if it is not the seed of a training: "people", "regions".
 
     Raises:
         ValueError: no bound, fewer than 5 seeds, or an effect that is NaN.
@@ -101,7 +106,7 @@ def claim(
         raise ValueError(f"effect: NaN in {values.tolist()}")
     mean, n = float(values.mean()), len(values)
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    return Claim(statement, mean, mean - half, mean + half, n, at_least, at_most, unit)
+    return Claim(statement, mean, mean - half, mean + half, n, at_least, at_most, unit, over=over)
 
 
 def stored(path: str | os.PathLike, name: str | None = None) -> Claim:

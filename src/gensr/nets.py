@@ -73,7 +73,7 @@ class SubPixelNet(nn.Module):
 
 
 class PatchCritic(nn.Module):
-    """A critic of images of any size: one logit for each of many overlapping patches, 3·2ᵈ pixels on a side for depth d.
+    """A critic of images in [0, 1] of any size: one logit for each of many overlapping patches, 3·2ᵈ pixels on a side for depth d.
 
     Where the losses average over all logits, the critic learns log p/q of *patches*. A generator that descends −E[logit] then makes the mean KL of the patches
     small. That is at most the KL of whole images, for what holds of an image holds of its parts; the long-range order is left to the measurement.
@@ -86,7 +86,7 @@ class PatchCritic(nn.Module):
     Raises:
         ValueError: a size below 1, or images with a side below 2ᵈ.
 
-    Reference: Isola, Zhu, Zhou, Efros 2017, §3.2.2 (patches; no normalisation here, for noise on its input keeps it smooth).
+    Reference: Isola, Zhu, Zhou, Efros 2017, §3.2.2 (patches; no normalisation here, for noise on its input keeps it smooth); He et al. 2015 (initial weights).
     """
 
     def __init__(self, colours: int = 3, *, channels: int = 32, depth: int = 3):
@@ -99,12 +99,16 @@ class PatchCritic(nn.Module):
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
+        for m in self.net:  # torch's own start shrinks what passes a layer, and the critic then sleeps for its first thousand steps
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, a=0.2)
+                nn.init.zeros_(m.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
         """The logits, h/2ᵈ by w/2ᵈ of them, rounded down."""
         if min(x.shape[-2:]) < 2**self.depth:
             raise ValueError(f"x: expected sides of at least {2**self.depth}, got {x.shape[-2]}x{x.shape[-1]}")
-        return self.net(x)
+        return self.net(4 * x - 2)  # grey levels with a deviation of about 1: details are a small part of them, and it learns to see them many times faster
 
 
 def squeeze_excite(channels: int) -> nn.Sequential:

@@ -18,6 +18,7 @@ from safetensors.torch import load as from_bytes
 from torch import nn
 
 ZOO = Path(__file__).parent / "zoo"
+ROOMS = ("gensr.superres.", "gensr.models.", "gensr.operators.", "gensr.nets.")  # where the models of cards may come from
 REMEDY = "reinstall gensr, or train the weight anew with its recipe"
 
 
@@ -108,19 +109,32 @@ def _manifest(folder: str | os.PathLike | None) -> dict[str, dict[str, Any]]:
     return cards
 
 
-def _model(about: dict[str, Any], path: Path, name: str) -> nn.Module:
-    """Build the class named on a card. Only modules of this package are ever imported, so that a manifest cannot run foreign code."""
-    module, _, cls = about["model"].rpartition(".")
+def build(model: str, arguments: dict[str, Any]) -> nn.Module:
+    """A class of this package by its full name, with arguments of TOML. One that is a table of `model` and `arguments` itself is built likewise, as the network
+    inside an affine projection. No other module is ever imported, so that a manifest cannot run foreign code.
+
+    Raises:
+        LookupError: a name that is no model of gensr. What the constructor raises.
+    """
+    module, _, cls = model.rpartition(".")
     found: Any = None
-    if module.startswith(("gensr.superres.", "gensr.models.")) and all(part.isidentifier() for part in about["model"].split(".")):
+    if f"{module}.".startswith(ROOMS) and all(part.isidentifier() for part in model.split(".")):
         try:
             found = getattr(importlib.import_module(module), cls, None)
         except ImportError:
             found = None
     if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module):
-        raise WeightsError(f"{path}: the card of {name!r} names {about['model']!r}, which is no model of gensr; {REMEDY}")
+        raise LookupError(f"names {model!r}, which is no model of gensr")
+    nested = {k for k, v in arguments.items() if isinstance(v, dict) and isinstance(v.get("model"), str) and isinstance(v.get("arguments"), dict)}
+    return found(**{k: build(**v) if k in nested else v for k, v in arguments.items()})
+
+
+def _model(about: dict[str, Any], path: Path, name: str) -> nn.Module:
+    """The model of a card, or a `WeightsError` that says what is wrong with the card."""
     try:
-        return found(**about["arguments"])
+        return build(about["model"], about["arguments"])
+    except LookupError as e:
+        raise WeightsError(f"{path}: the card of {name!r} {e.args[0]}; {REMEDY}") from None
     except Exception as e:  # whatever a constructor makes of wrong arguments
         raise WeightsError(f"{path}: the card of {name!r} has arguments that {about['model']} refuses ({_line(e)}); {REMEDY}") from None
 
