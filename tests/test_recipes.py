@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from gensr.models.mcgsm import MCGSM
@@ -24,3 +25,24 @@ def test_the_quick_gradient_of_the_mcgsm_is_that_of_its_loss(monkeypatch):
     assert max(g.abs().max() for g in exact) > 0.1
     for a, b in zip(exact, quick, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.data
+def test_what_the_amortised_networks_are_judged_on_was_not_trained_on(monkeypatch, data_folder):
+    """Regions of one photograph share no pixel, and faces no person."""
+    monkeypatch.syspath_prepend(str(RECIPES))
+    from amortised import SCALE, other_textures, pictures  # type: ignore[import-not-found]
+
+    whole = other_textures()
+    left, right = pictures("grass")[1:], pictures("grass", "others")
+    assert len(whole) == len(left) == len(right) == 80
+    for x, a, b in zip(whole, left, right, strict=True):
+        first = a.shape[2]  # the right part begins here, and may end earlier
+        assert torch.equal(a, x[:, :, :first]) and torch.equal(b, x[:, : b.shape[1], first : first + b.shape[2]])
+        assert b.shape[1] % SCALE == b.shape[2] % SCALE == 0 and b.shape[2] >= 0.25 * x.shape[2]
+    strips = [pictures("grass", part)[0] for part in ("train", "validation", "test")]
+    assert [s.shape[2] for s in strips] == [352, 64, 96]
+    people = [pictures("faces", part) for part in ("train", "validation", "test")]
+    assert [len(p) for p in people] == [280, 40, 80]
+    as_bytes = [{x.numpy().tobytes() for x in p} for p in people]
+    assert not (as_bytes[0] & as_bytes[2] or as_bytes[1] & as_bytes[2])
