@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 python recipes/amortised.py faces AffGAN StAffGAN
 
 Each generator has the same body. MSE and AffMSE are trained from nothing, and the step is kept that did best on validation images; SoftGAN goes on from MSE,
-the others from AffMSE. The two priors, a denoiser and a PixelCNN++, are trained first, on the same images. What is in runs/amortised_SET_NAME.pt is not trained
-again; stop it, and it goes on where it was. The table is made by recipes/amortised_table.py, from images that no training here has seen.
+the others from AffMSE. (How MSE and AffMSE compare over seeds: recipes/amortised_seeds.py.) The two priors, a denoiser and a PixelCNN++, are trained first, on
+the same images. What is in runs/amortised_SET_NAME.pt is not trained again; stop it, and it goes on where it was. The table is made by
+recipes/amortised_table.py, from images that no training here has seen.
 
 - grass: scikit-image's grass, its 352 columns on the left, three quarters of each batch; 80 other textures (brick, gravel, Portilla & Simoncelli's, a part of
   DTD), the left 70 % of each, the last quarter. Grey.
@@ -51,6 +52,9 @@ A = Downsample(SCALE)
 SIZE = {"grass": 48, "faces": 64, "photos": 48}  # side of a training crop
 BATCH = {"grass": 16, "faces": 12, "photos": 16}
 STEPS = {"MSE": 2500, "AffMSE": 2500, "SoftGAN": 4000, "AffGAN": 6000, "StAffGAN": 4000, "AffDAE": 2500, "AffLL": 1200, "denoiser": 4000, "prior": 1200}
+BASIS = {  # where a training begins, and what else it needs
+    "SoftGAN": ["MSE"], "AffGAN": ["AffMSE"], "StAffGAN": ["AffMSE"], "AffDAE": ["AffMSE", "denoiser"], "AffLL": ["AffMSE", "prior"],
+}
 NOISE = {"grass": (0.05, 0.01), "faces": (0.03, 0.006), "photos": (0.03, 0.006)}  # σ of the instance noise at the start, and from 80 % of the steps on
 GUIDE = (0.15, 0.02)  # σ of the denoiser's score, likewise
 SOFT = 20.0  # weight of ‖A x̂ − y‖² in SoftGAN
@@ -135,7 +139,7 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
     best = final.with_suffix(".best")  # of the regressions: the averaged network at the step that did best on validation images
     if final.exists():
         return
-    basis = {"SoftGAN": ["MSE"], "AffGAN": ["AffMSE"], "StAffGAN": ["AffMSE"], "AffDAE": ["AffMSE", "denoiser"], "AffLL": ["AffMSE", "prior"]}.get(name, [])
+    basis = BASIS.get(name, [])
     for part in basis:
         train(data, part, options)
     torch.manual_seed(0)
@@ -147,7 +151,8 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
     if name not in ("MSE", "SoftGAN"):
         net = StochasticProjection(net, A, LATENT) if name == "StAffGAN" else AffineProjection(net, A)
     keywords: dict[str, Any] = {
-        "steps": steps, "checkpoint": final.with_suffix(".part"), "progress": False, "bfloat16": has_fast_bfloat16(), "average": 0.999,
+        "steps": steps, "checkpoint": final.with_suffix(".part"), "progress": False, "average": 0.999,
+        "bfloat16": has_fast_bfloat16() and name not in ("MSE", "AffMSE"),  # the two differ by hundredths of a decibel, less than its rounding of A f
         "callback": reporter(data, name, steps, best if name.endswith("MSE") else None),
     }
     if basis:

@@ -50,9 +50,8 @@ class StochasticProjection(AffineProjection):
     def forward(self, y: Float[Tensor, "b ..."], z: Float[Tensor, "b ..."] | None = None) -> Float[Tensor, "b ..."]:
         """One answer for each y, with the noise z (b, latent, ...), or new noise if none is given."""
         z = self.noise(y) if z is None else z
-        expected = (len(y), self.latent, *y.shape[2:])
-        if z.shape != expected:
-            raise ValueError(f"z: expected shape {expected}, got {tuple(z.shape)}")
+        if z.shape != (len(y), self.latent, *y.shape[2:]):
+            raise ValueError(f"z: expected shape {(len(y), self.latent, *y.shape[2:])}, got {tuple(z.shape)}")
         return self.operator.project(self.network(torch.cat([y, z], 1)), y)
 
     def noise(self, y: Float[Tensor, "b ..."], generator: Generator | None = None) -> Float[Tensor, "b ..."]:
@@ -72,7 +71,6 @@ class StochasticProjection(AffineProjection):
             raise ValueError(f"n: expected at least 1, got {n}")
         many = y.repeat_interleave(n, 0)  # all of the first y, then all of the second
         z = self.noise(many, generator).unflatten(0, (len(y), n)) if z is None else z
-        expected = (len(y), n, self.latent, *y.shape[2:])
-        if z.shape != expected:
-            raise ValueError(f"z: expected shape {expected}, got {tuple(z.shape)}")
+        if z.shape != (len(y), n, self.latent, *y.shape[2:]):
+            raise ValueError(f"z: expected shape {(len(y), n, self.latent, *y.shape[2:])}, got {tuple(z.shape)}")
         return self(many, z.flatten(0, 1)).unflatten(0, (len(y), n))
