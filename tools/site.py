@@ -138,11 +138,15 @@ def write_if_new(path: Path, text: str) -> None:
 def models() -> None:
     """Export the demo's networks again when the weights or the code that makes them changed."""
     package, mark = ROOT / "src" / "gensr", ASSETS / "_demo" / "made-from"
-    made_from = [package / name for name in ("zoo/manifest.toml", "zoo/edsr_x4.safetensors", "superres/edsr.py", "nets.py", "resize.py")]
+    shipped = [f"zoo/{name}.safetensors" for name in ("edsr_x4", "affmse_x4", "affgan_x4")]
+    code = ("superres/edsr.py", "superres/affine.py", "operators/downsample.py", "operators/subpixel.py", "nets.py", "resize.py")
+    made_from = [package / name for name in ("zoo/manifest.toml", *shipped, *code)]
     key = fingerprint([*made_from, ROOT / "tools" / "export_onnx.py"])
     if mark.exists() and mark.read_text() == key and (ASSETS / "_demo" / "card.json").exists():
         print("models: already there")
         return
+    for old in (ASSETS / "_demo").glob("*.onnx"):
+        old.unlink()
     run([sys.executable, "tools/export_onnx.py"], "models")
     mark.write_text(key)
 

@@ -10,9 +10,12 @@ import torch
 from PIL import Image
 
 from gensr.cli import enlarge as module
-from gensr.cli.enlarge import Enlarger, check_size, default_tile, enlarge, enlarger, margin, windows
+from gensr.cli.enlarge import PINV_REACH, Enlarger, check_size, default_tile, enlarge, enlarger, margin, windows
 from gensr.io import ImageError, Picture
+from gensr.nets import SubPixelNet
+from gensr.operators import Downsample
 from gensr.resize import bicubic_upsample
+from gensr.superres.affine import AffineProjection
 from gensr.superres.edsr import EDSR, self_ensemble
 from gensr.superres.srcnn import SRCNN
 
@@ -83,6 +86,46 @@ def test_the_margin_is_what_edsr_sees():
     rows = y.grad.abs().sum((0, 1, 3)).nonzero()
     assert (rows.min().item(), rows.max().item()) == (30 - 19, 30 + 19) and margin(net, 2) == 19 + 2
     assert margin(SRCNN(4), 4) == 2 + 2  # 4 + 2 + 2 enlarged pixels are two of the photo's; bicubic reads two more
+
+
+def tiles_of(net: torch.nn.Module, y: torch.Tensor, margin: int, tile: int = 16) -> torch.Tensor:
+    """The enlarged picture in floats, which `enlarge` never holds."""
+    out = torch.zeros(1, 3, 4 * y.shape[2], 4 * y.shape[3])
+    with torch.inference_mode():
+        for top, bottom in windows(y.shape[2], tile):
+            for left, right in windows(y.shape[3], tile):
+                out[..., 4 * top : 4 * bottom, 4 * left : 4 * right] = module._middle(y, (top, bottom, left, right), margin, 4, net)
+    return out
+
+
+@pytest.fixture
+def projected():
+    """Untrained, and so lively that without the projection it would miss y by a third of the grey scale."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    net = AffineProjection(SubPixelNet(4, 3, channels=8, blocks=2), Downsample(4))
+    torch.set_rng_state(state)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(2.0)
+    return net.eval()
+
+
+def test_a_projection_survives_the_tiles(projected):
+    """A reaches over the seams; A x̂ = y holds there only because both sides were made as in one pass."""
+    y, A = torch.rand(1, 3, 45, 70), projected.operator
+    with torch.no_grad():
+        assert (A(projected.network(y)) - y).abs().max() > 0.3
+    tiled = tiles_of(projected, y, margin(projected, 4))
+    assert (A(tiled) - y).abs().max() < 1e-6
+    with torch.inference_mode():
+        assert (tiled - projected(y)).abs().max() < 1e-5
+
+
+def test_the_margin_of_a_projection_is_needed(projected):
+    y, A, reach = torch.rand(1, 3, 45, 70), projected.operator, margin(projected, 4)
+    assert reach == margin(projected.network, 4) + 2 + PINV_REACH
+    assert (A(tiles_of(projected, y, margin(projected.network, 4))) - y).abs().max() > 2e-5
 
 
 @pytest.mark.parametrize("net", [EDSR(2), EDSR(4), SRCNN(4)])

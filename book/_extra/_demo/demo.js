@@ -32,20 +32,27 @@ const HTML = `
       <label><input type="radio" name="sr-view" value="wipe" checked> wipe</label>
       <label><input type="radio" name="sr-view" value="two"> side by side</label>
     </fieldset>
-    <span class="wiping"><label for="sr-wipe">bicubic | <span class="name"></span></label> <input type="range" id="sr-wipe" min="0" max="100" value="50"></span>
+    <span class="wiping"><label for="sr-wipe"><span class="left-name"></span> | <span class="right-name"></span></label> <input type="range" id="sr-wipe" min="0" max="100" value="50"></span>
     <a class="button save" href="#" download hidden>Save the enlarged image</a>
   </div>
-  <div class="stage">
-    <figure class="bicubic"><canvas role="img"></canvas><figcaption>bicubic</figcaption></figure>
-    <figure class="network"><canvas role="img"></canvas><figcaption class="name"></figcaption></figure>
+  <div class="line">
+    <span><label for="sr-left">Left</label> <select id="sr-left"></select></span>
+    <span><label for="sr-right">Right</label> <select id="sr-right"></select></span>
   </div>
+  <div class="stage">
+    <figure class="left"><canvas role="img"></canvas><figcaption class="left-name"></figcaption></figure>
+    <figure class="right"><canvas role="img"></canvas><figcaption class="right-name"></figcaption></figure>
+  </div>
+  <p class="misses" hidden></p>
 </div>`;
+
+const SIDES = ["left", "right"];
 
 export function start(root) {
   root.innerHTML = HTML;
   const $ = (s) => root.querySelector(s);
   const base = new URL(root.dataset.models || "../_demo/", document.baseURI).href;
-  const state = { image: null, name: "image", worker: null, card: null, job: 0, url: null };
+  const state = { image: null, name: "image", worker: null, card: null, job: 0, url: null, part: null, made: new Map() }; // made: by name, of this part
 
   const say = (text, bad = false) => {
     $(".status").textContent = text;
@@ -107,6 +114,7 @@ export function start(root) {
       w.onerror = (e) => fail(e.message || "worker.js cannot be loaded");
       w.onmessage = ({ data }) => {
         if (data.kind !== "ready") return fail(data.text);
+        if (!state.card) offer(data.card);
         state.card = data.card;
         resolve(w);
       };
@@ -132,19 +140,34 @@ export function start(root) {
     root.setAttribute("aria-busy", on);
   }
 
-  async function enlarge() {
+  function offer({ networks }) { // fill the two lists; the page's element may name what stands there at first
+    for (const [i, side] of SIDES.entries()) {
+      $(`#sr-${side}`).replaceChildren(...networks.map((n) => new Option(n.label, n.name)));
+      const wanted = root.dataset[side];
+      $(`#sr-${side}`).value = networks.some((n) => n.name === wanted) ? wanted : networks[Math.min(i, networks.length - 1)].name;
+    }
+  }
+
+  const chosen = (side) => state.card.networks.find((n) => n.name === $(`#sr-${side}`).value);
+
+  async function enlarge({ anew = true } = {}) { // anew: of the part that is framed now; otherwise only what is not made yet of the last one
     stop();
-    const job = state.job, p = part();
+    const job = state.job, p = anew || !state.part ? part() : state.part;
     if (p.width * p.height > MOST) {
+      state.part = null;
       say(`${p.width} × ${p.height} pixels are too many to enlarge at once (${(MOST / 1e6).toFixed(0)} megapixel at most). Choose a part of the image.`, true);
       return;
     }
+    if (anew) {
+      state.part = p;
+      state.made.clear();
+    }
     busy(true);
     $("progress").removeAttribute("value");
-    $(".save").hidden = true;
+    $(".save").hidden = $(".misses").hidden = true;
     let worker;
     try {
-      say(state.card ? "Starting …" : "Loading the network (4 MB, once) …");
+      say(state.card ? "Starting …" : "Loading the networks (4 MB, once) …");
       worker = await ready();
     } catch (e) {
       state.worker = null;
@@ -153,46 +176,67 @@ export function start(root) {
       return;
     }
     if (job !== state.job) return;
-    const { scale, parameters, trained } = state.card, label = state.card.weight.split("_")[0].toUpperCase();
-    const c = new OffscreenCanvas(p.width, p.height), g = c.getContext("2d", { willReadFrequently: true });
-    g.fillStyle = "#fff"; // see-through parts become white
-    g.fillRect(0, 0, p.width, p.height);
-    g.drawImage(state.image, p.x, p.y, p.width, p.height, 0, 0, p.width, p.height);
-    const pixels = g.getImageData(0, 0, p.width, p.height).data;
-    for (const kind of ["bicubic", "network"]) {
-      const canvas = $(`.${kind} canvas`);
+    const { scale } = state.card, made = new Map();
+    for (const side of SIDES) {
+      const canvas = $(`.${side} canvas`), { name, label } = chosen(side);
       canvas.width = p.width * scale;
       canvas.height = p.height * scale;
-      canvas.setAttribute("aria-label", `${state.name}, enlarged ${scale} times by ${kind === "bicubic" ? "bicubic interpolation" : label}`);
+      canvas.setAttribute("aria-label", `${state.name}, enlarged ${scale} times by ${name === "bicubic" ? "bicubic interpolation" : label}`);
+      for (const e of root.querySelectorAll(`.${side}-name`)) e.textContent = label;
+      const old = state.made.get(name);
+      if (old) canvas.getContext("2d").drawImage(old.canvas, 0, 0);
+      else if (!made.has(name)) made.set(name, { canvas: new OffscreenCanvas(canvas.width, canvas.height) });
     }
-    for (const e of root.querySelectorAll(".name")) e.textContent = label;
     $(".result").hidden = false;
+    if (!made.size) return finish(p, null);
     let told = 0;
     worker.onmessage = ({ data }) => {
       if (job !== state.job) return;
       if (data.kind === "tile") {
-        for (const kind of ["bicubic", "network"]) {
-          $(`.${kind} canvas`).getContext("2d").putImageData(new ImageData(data[kind], data.width, data.height), data.x, data.y);
+        for (const [name, pixels] of Object.entries(data.pixels)) {
+          const image = new ImageData(pixels, data.width, data.height);
+          made.get(name).canvas.getContext("2d").putImageData(image, data.x, data.y);
+          for (const side of SIDES) if (chosen(side).name === name) $(`.${side} canvas`).getContext("2d").putImageData(image, data.x, data.y);
         }
         $("progress").value = data.done / data.total;
         if (data.done / data.total >= told + 0.1) { // a screen reader need not hear of every tile
           told = data.done / data.total;
           say(`Enlarging: ${Math.round(100 * told)} %`);
         }
-      } else {
+      } else if (data.kind === "error") {
         busy(false);
-        if (data.kind === "error") return say(`It failed: ${data.text}`, true);
-        const note = trained ? "" : " These weights are untrained: the picture shows only that the demo works.";
-        say(`${p.width} × ${p.height} pixels became ${p.width * scale} × ${p.height * scale} in ${data.seconds.toFixed(1)} s, by ${label} with ${parameters.toLocaleString("en")} parameters.${note}`);
-        $(".network canvas").toBlob((blob) => {
-          URL.revokeObjectURL(state.url);
-          state.url = URL.createObjectURL(blob);
-          Object.assign($(".save"), { href: state.url, download: `${state.name.replace(/\.[^.]*$/, "")}-${state.card.weight}.png`, hidden: false });
-          root.dataset.done = String(Number(root.dataset.done || 0) + 1);
-        });
+        say(/is missing|cannot be loaded/.test(data.text) ? `The network is not there: ${data.text}. The site was built without it, or the connection was lost.` : `It failed: ${data.text}`, true);
+      } else {
+        for (const [name, m] of made) state.made.set(name, { ...m, miss: data.misses[name] });
+        finish(p, data.seconds);
       }
     };
-    worker.postMessage({ kind: "run", pixels, width: p.width, height: p.height }, [pixels.buffer]);
+    const c = new OffscreenCanvas(p.width, p.height), g = c.getContext("2d", { willReadFrequently: true });
+    g.fillStyle = "#fff"; // see-through parts become white
+    g.fillRect(0, 0, p.width, p.height);
+    g.drawImage(state.image, p.x, p.y, p.width, p.height, 0, 0, p.width, p.height);
+    const pixels = g.getImageData(0, 0, p.width, p.height).data;
+    worker.postMessage({ kind: "run", names: [...made.keys()], pixels, width: p.width, height: p.height }, [pixels.buffer]);
+  }
+
+  function finish(p, seconds) { // both sides are painted: say what was done, and offer the right one to be saved
+    busy(false);
+    const { scale } = state.card, [left, right] = SIDES.map(chosen), job = state.job;
+    const raw = [left, right].filter((n) => !n.trained).map((n) => n.label);
+    const note = raw.length ? ` The weights of ${[...new Set(raw)].join(" and ")} are untrained: the picture shows only that the demo works.` : "";
+    const by = right.parameters ? `${right.label} with ${right.parameters.toLocaleString("en")} parameters` : right.label;
+    say(`${p.width} × ${p.height} pixels became ${p.width * scale} × ${p.height * scale}${seconds === null ? "" : ` in ${seconds.toFixed(1)} s`}, by ${by}.${note}`);
+    const grey = (v) => (v >= 0.095 ? v.toFixed(1) : v.toPrecision(1));
+    const told = (k) => [...new Set([left, right])].map((n) => `${n.label} by up to ${grey(state.made.get(n.name).miss[k])}`).join(", ");
+    $(".misses").textContent = `Shrunk again, they miss your pixels, in grey levels of 255: ${told("exact")}. Clipped and rounded to 8 bits, as shown and saved: ${told("shown")}.`;
+    $(".misses").hidden = false;
+    $(".right canvas").toBlob((blob) => {
+      if (job !== state.job) return;
+      URL.revokeObjectURL(state.url);
+      state.url = URL.createObjectURL(blob);
+      Object.assign($(".save"), { href: state.url, download: `${state.name.replace(/\.[^.]*$/, "")}-${right.name}.png`, hidden: false });
+      root.dataset.done = String(Number(root.dataset.done || 0) + 1);
+    });
   }
 
   // ---- controls ----------------------------------------------------------------------------------------------------------------------------------------
@@ -219,7 +263,8 @@ export function start(root) {
     preview();
     enlarge();
   });
-  $(".go").addEventListener("click", enlarge);
+  for (const side of SIDES) $(`#sr-${side}`).addEventListener("change", () => enlarge({ anew: false }));
+  $(".go").addEventListener("click", () => enlarge());
   $(".stop").addEventListener("click", stop);
   $("#sr-wipe").addEventListener("input", (e) => $(".stage").style.setProperty("--wipe", `${e.target.value}%`));
   for (const e of root.querySelectorAll("[name=sr-view]")) {

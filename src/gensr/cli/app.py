@@ -45,7 +45,7 @@ def root(version: Annotated[bool, typer.Option("--version", callback=print_versi
 def upscale(
     photo: Photo,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG, JPEG, WebP, TIFF or BMP.", show_default="PHOTO_x4.png")] = None,
-    method: Annotated[str, typer.Option("--method", "-m", help="bicubic, srcnn (×4 only) or edsr.")] = "edsr",
+    method: Annotated[str, typer.Option("--method", "-m", help="bicubic, edsr, or, for ×4 only, srcnn, affmse, affgan.")] = "edsr",
     scale: Scale = 4,
     self_ensemble: Ensemble = False,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels of the photo; smaller needs less memory.", show_default="by method")] = None,
