@@ -156,13 +156,14 @@ def by_group(part: dict[str, Any], method: str, key: str) -> Tensor:
 def claims_of(name: str, part: dict[str, Any]) -> dict[str, Any]:
     """What the paper found on its images, judged on ours. Bounds were set before the figures were seen."""
     what = {"grass": "regions", "others": "textures", "faces": "people", "photos": "photographs"}[name]
+    where = {"others": "other textures", "photos": "photographs"}.get(name, name)
     methods = [r["method"] for r in part["rows"]]
 
     def gain(key: str, a: str, b: str) -> Tensor:
         return by_group(part, a, key) - by_group(part, b, key)
 
     def judged(statement: str, effect: Tensor, unit: str, **bound: float) -> Any:
-        return claim(f"{name}: {statement}", lambda i: effect[i].item(), range(len(effect)), unit=unit, over=what, **bound)
+        return claim(f"{where}: {statement}", lambda i: effect[i].item(), range(len(effect)), unit=unit, over=what, **bound)
 
     found = {
         "affmse_psnr": judged("AffMSE minus MSE, PSNR", gain("psnr", "AffMSE", "MSE"), "dB", at_least=0.0),
@@ -179,7 +180,7 @@ def claims_of(name: str, part: dict[str, Any]) -> dict[str, Any]:
         least = torch.stack([gain("lpips", m, "AffGAN") for m in guided]).amin(0)
         found["blurry"] = judged(f"{' and '.join(guided)} minus AffGAN, LPIPS: blurrier; the smallest difference", least, "", at_least=0.0)
     worst = max(r["miss_max"] for r in part["rows"] if r["method"].startswith(("Aff", "StAff")))
-    found["exact"] = claim(f"{name}: the largest |A x̂ − y| of any Aff network before clipping, float32", worst, at_most=1e-6)
+    found["exact"] = claim(f"{where}: the largest |A x̂ − y| of any Aff network before clipping, float32", worst, at_most=1e-6)
     return {f"{name}_{k}": v for k, v in found.items()}
 
 
