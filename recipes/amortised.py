@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python recipes/amortised.py faces AffGAN StAffGAN
 
 Each generator has the same body. MSE and AffMSE are trained from nothing, and the step is kept that did best on validation images; SoftGAN goes on from MSE,
-the others from AffMSE. (How MSE and AffMSE compare over seeds: recipes/amortised_seeds.py.) The two priors, a denoiser and a PixelCNN++, are trained first, on
-the same images. What is in runs/amortised_SET_NAME.pt is not trained again; stop it, and it goes on where it was. The table is made by
+the others from AffMSE. (How MSE and AffMSE compare over seeds: recipes/amortised_seeds.py.) The priors (a denoiser, a PixelCNN++, an MCGSM) are trained first,
+on the same images. What is in runs/amortised_SET_NAME.pt is not trained again; stop it, and it goes on where it was. The table is made by
 recipes/amortised_table.py, from images that no training here has seen.
 
 - grass: scikit-image's grass, its 352 columns on the left, three quarters of each batch; 80 other textures (brick, gravel, Portilla & Simoncelli's, a part of
@@ -37,6 +37,7 @@ from gensr.data.textures import NAMES, regions, texture
 from gensr.metrics import psnr
 from gensr.models.denoiser import DAE
 from gensr.models.gan import anneal
+from gensr.models.mcgsm import MCGSM, MarkovMesh, lbfgs, neighbourhood, pairs
 from gensr.models.pixelcnnpp import PixelCNNpp
 from gensr.nets import PatchCritic, ResBlock, SubPixelNet
 from gensr.operators import Downsample
@@ -46,14 +47,18 @@ from gensr.superres.stochastic import StochasticProjection
 from gensr.train import cosine, fit, fit_gan, has_fast_bfloat16
 
 METHODS = ("MSE", "AffMSE", "SoftGAN", "AffGAN", "AffDAE", "AffLL", "StAffGAN")
-SETS = {"grass": METHODS, "faces": METHODS, "photos": ("MSE", "AffMSE", "AffGAN")}
+SETS = {"grass": (*METHODS, "AffLL-MCGSM"), "faces": (*METHODS, "AffLL-MCGSM"), "photos": ("MSE", "AffMSE", "AffGAN")}
 SCALE, LATENT = 4, 4
 A = Downsample(SCALE)
 SIZE = {"grass": 48, "faces": 64, "photos": 48}  # side of a training crop
 BATCH = {"grass": 16, "faces": 12, "photos": 16}
-STEPS = {"MSE": 2500, "AffMSE": 2500, "SoftGAN": 4000, "AffGAN": 6000, "StAffGAN": 4000, "AffDAE": 2500, "AffLL": 1200, "denoiser": 4000, "prior": 1200}
+STEPS = {
+    "MSE": 2500, "AffMSE": 2500, "SoftGAN": 4000, "AffGAN": 6000, "StAffGAN": 4000, "AffDAE": 2500, "AffLL": 1200, "AffLL-MCGSM": 1200, "denoiser": 4000,
+    "prior": 1200,
+}
 BASIS = {  # where a training begins, and what else it needs
     "SoftGAN": ["MSE"], "AffGAN": ["AffMSE"], "StAffGAN": ["AffMSE"], "AffDAE": ["AffMSE", "denoiser"], "AffLL": ["AffMSE", "prior"],
+    "AffLL-MCGSM": ["AffMSE", "mcgsm"],
 }
 NOISE = {"grass": (0.05, 0.01), "faces": (0.03, 0.006), "photos": (0.03, 0.006)}  # σ of the instance noise at the start, and from 80 % of the steps on
 GUIDE = (0.15, 0.02)  # σ of the denoiser's score, likewise
@@ -133,6 +138,24 @@ def prior(colours: int) -> PixelCNNpp:
     return PixelCNNpp(levels=256, hidden=24, layers=1, colours=colours, mixtures=5, dropout=0.0)
 
 
+def mesh() -> MarkovMesh:
+    """Each pixel given 24 before it: 8 components of 4 scales."""
+    offsets = neighbourhood()
+    return MarkovMesh(offsets, MCGSM(len(offsets), 8, 4, len(offsets)))
+
+
+def fit_mesh(data: str) -> MarkovMesh:
+    """By L-BFGS on 80,000 pixels with their contexts; three quarters from grass where there is grass."""
+    images, n = pictures(data), 80_000
+    parts = [images[:1], images[1:]] if data == "grass" else [images]
+    shares = (0.75, 0.25) if data == "grass" else (1.0,)
+    context, pixel = (torch.cat(v) for v in zip(*(pairs(p, neighbourhood(), round(n * share)) for p, share in zip(parts, shares, strict=True)), strict=True))
+    model = mesh()
+    model.whitening.fit(context, pixel)
+    print(data, "mcgsm", [round(v, 4) for v in lbfgs(model, context, pixel, steps=80)[::20]], "nats per pixel", flush=True)
+    return model
+
+
 def train(data: str, name: str, options: argparse.Namespace) -> None:
     """Train one part, after the parts it stands on, and keep it in runs/."""
     final = RUNS / f"amortised_{data}_{name}.pt"
@@ -143,6 +166,10 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
     for part in basis:
         train(data, part, options)
     torch.manual_seed(0)
+    if name == "mcgsm":
+        began = time.monotonic()
+        torch.save({"generator": fit_mesh(data).state_dict(), "minutes": round((time.monotonic() - began) / 60, 1)}, final)
+        return
     colours = 3 if data == "photos" else 1
     steps = round(STEPS[name] * options.longer)
     small = name in ("prior", "AffLL")  # PixelCNN++ is costly: smaller crops
@@ -152,15 +179,17 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
         net = StochasticProjection(net, A, LATENT) if name == "StAffGAN" else AffineProjection(net, A)
     keywords: dict[str, Any] = {
         "steps": steps, "checkpoint": final.with_suffix(".part"), "progress": False, "average": 0.999,
-        "bfloat16": has_fast_bfloat16() and name not in ("MSE", "AffMSE"),  # the two differ by hundredths of a decibel, less than its rounding of A f
+        # MSE and AffMSE differ by hundredths of a decibel, less than its rounding of A f; nor does a density with a log-Jacobian like it
+        "bfloat16": has_fast_bfloat16() and name not in ("MSE", "AffMSE", "AffLL-MCGSM"),
         "callback": reporter(data, name, steps, best if name.endswith("MSE") else None),
     }
     if basis:
         start(net, torch.load(RUNS / f"amortised_{data}_{basis[0]}.pt")["generator"])
     began, cpu = time.monotonic(), time.process_time()
+    model: nn.Module
     if name.endswith("GAN"):
         sigma = anneal(NOISE[data][0], int(0.8 * steps), NOISE[data][1])
-        model: nn.Module = AmortisedGAN(net, PatchCritic(colours, channels=CRITIC), A, soft=SOFT if name == "SoftGAN" else 0.0, sigma=sigma)
+        model = AmortisedGAN(net, PatchCritic(colours, channels=CRITIC), A, soft=SOFT if name == "SoftGAN" else 0.0, sigma=sigma)
         players: Any = tuple(
             torch.optim.Adam([{"params": list(player.parameters()), "lr_scale": scale}], betas=(0.5, 0.999))
             for player, scale in ((net, 0.5), (model.critic, 1.0))  # the critic learns faster, as the theory wants it at its best
@@ -177,13 +206,17 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
             guide = denoiser(colours)
             guide.load_state_dict(torch.load(RUNS / f"amortised_{data}_denoiser.pt")["generator"])
             model = AmortisedDAE(net, guide, A, sigma=anneal(GUIDE[0], int(0.8 * steps), GUIDE[1]))
+        elif name == "AffLL-MCGSM":
+            markov = mesh()
+            markov.load_state_dict(torch.load(RUNS / f"amortised_{data}_mcgsm.pt")["generator"])
+            model = AmortisedLL(net, markov, A, limits=(0.0, 1.0))
         elif name == "AffLL":
             density = prior(colours)
             density.load_state_dict(torch.load(RUNS / f"amortised_{data}_prior.pt")["generator"])
             model = AmortisedLL(net, density, A, limits=(0.0, 1.0))
         else:
             model = Regression(net, F.mse_loss)
-        rate = {"denoiser": 1e-3, "prior": 2e-3, "AffDAE": 2e-4, "AffLL": 2e-4}.get(name, 1e-3)
+        rate = {"denoiser": 1e-3, "prior": 2e-3, "AffDAE": 2e-4, "AffLL": 2e-4, "AffLL-MCGSM": 2e-4}.get(name, 1e-3)
         history = fit(model, batches, lr=cosine(rate, steps, warmup=20), **keywords)
     average: Any = history.average
     kept = average if name in ("denoiser", "prior") else average.generator

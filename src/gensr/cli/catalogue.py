@@ -48,9 +48,10 @@ def weights_list() -> None:
     found = weights.names(zoo())
     if not found:
         print("no weights yet; recipes/ trains them")
+    width = max(map(len, found), default=0)
     for name in found:
         card = weights.card(name, zoo())
-        print(f"{name:<12} {card.get('parameters', 0):>9,} parameters  {card.get('bytes', 0) / 1e6:5.2f} MB  {_quality(card)}")
+        print(f"{name:<{width}} {card.get('parameters', 0):>9,} parameters  {card.get('bytes', 0) / 1e6:5.2f} MB  {_quality(card)}")
 
 
 def weights_show(name: str) -> None:
