@@ -43,6 +43,32 @@ def test_no_markup_is_left_for_the_reader(page, where):
     assert page.locator("article .problematic, article .system-message").count() == 0
 
 
+CUT_OFF = """() => [...document.querySelectorAll('div.math')].filter(d => {
+    const m = d.querySelector('mjx-math');
+    return m && m.getBoundingClientRect().left < d.getBoundingClientRect().left - 1;
+}).map(d => d.innerText.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("where", CHAPTER_PAGES)
+def test_a_wide_formula_begins_on_the_page(page, where):
+    """One that is wider than the column is read by scrolling; what is cut off on the left could not be reached at all."""
+    page.goto(f"/{where}", wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_timeout(300)
+        assert page.evaluate(CUT_OFF) == [], f"on a screen of {width} pixels"
+
+
+def test_a_formula_that_is_cut_off_would_be_seen(page):
+    page.goto("/chapters/swiss-roll.html", wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.add_style_tag(content=".bd-article div.math { display: flex !important; overflow: hidden !important; flex-direction: column; align-items: end; }")
+    page.wait_for_timeout(300)
+    assert page.evaluate(CUT_OFF)
+
+
 def test_left_over_markup_would_be_seen(page):
     page.goto("/intro.html")
     for text in ("so $x$ is", "| a | b | |---|---|", r"\\(x\\)", "::: note", r"\\alpha"):
