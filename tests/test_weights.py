@@ -191,6 +191,10 @@ class TestBadManifests:
         refused(zoo[0], "manifest.toml", "no model of gensr")
         assert "evil_module_of_a_manifest" not in sys.modules
 
+    def test_a_key_error_of_a_constructor_is_not_taken_for_a_missing_model(self, zoo, monkeypatch):
+        monkeypatch.setattr(EDSR, "__init__", lambda self, **_: {}["kernel"])
+        refused(zoo[0], "manifest.toml", "refuses ('kernel')")
+
     @pytest.mark.parametrize("arguments", ["{ scale = 2, chanels = 4 }", '{ scale = "two" }', "{ channels = -4 }"])
     def test_arguments_the_model_refuses(self, zoo, arguments):
         write_card(zoo[0], arguments=arguments)

@@ -109,6 +109,10 @@ def _manifest(folder: str | os.PathLike | None) -> dict[str, dict[str, Any]]:
     return cards
 
 
+class _NoModel(LookupError):
+    """A name that is no model of gensr; not to be taken for a KeyError out of a constructor."""
+
+
 def build(model: str, arguments: dict[str, Any]) -> nn.Module:
     """A class of this package by its full name, with arguments of TOML. One that is a table of `model` and `arguments` itself is built likewise, as the network
     inside an affine projection. No other module is ever imported, so that a manifest cannot run foreign code.
@@ -124,7 +128,7 @@ def build(model: str, arguments: dict[str, Any]) -> nn.Module:
         except ImportError:
             found = None
     if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module):
-        raise LookupError(f"names {model!r}, which is no model of gensr")
+        raise _NoModel(f"names {model!r}, which is no model of gensr")
     nested = {k for k, v in arguments.items() if isinstance(v, dict) and isinstance(v.get("model"), str) and isinstance(v.get("arguments"), dict)}
     return found(**{k: build(**v) if k in nested else v for k, v in arguments.items()})
 
@@ -133,7 +137,7 @@ def _model(about: dict[str, Any], path: Path, name: str) -> nn.Module:
     """The model of a card, or a `WeightsError` that says what is wrong with the card."""
     try:
         return build(about["model"], about["arguments"])
-    except LookupError as e:
+    except _NoModel as e:
         raise WeightsError(f"{path}: the card of {name!r} {e.args[0]}; {REMEDY}") from None
     except Exception as e:  # whatever a constructor makes of wrong arguments
         raise WeightsError(f"{path}: the card of {name!r} has arguments that {about['model']} refuses ({_line(e)}); {REMEDY}") from None
