@@ -1,6 +1,7 @@
 """What recipes compute by a short cut of their own equals the library's way."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,3 +47,21 @@ def test_what_the_amortised_networks_are_judged_on_was_not_trained_on(monkeypatc
     assert [len(p) for p in people] == [280, 40, 80]
     as_bytes = [{x.numpy().tobytes() for x in p} for p in people]
     assert not (as_bytes[0] & as_bytes[2] or as_bytes[1] & as_bytes[2])
+
+
+@pytest.mark.data
+def test_a_resumed_training_keeps_the_best_step_of_the_sitting_before(monkeypatch, data_folder, tmp_path):
+    """The best network on validation images survives an interruption, whichever sitting it was of."""
+    monkeypatch.syspath_prepend(str(RECIPES))
+    import amortised  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(amortised, "RUNS", tmp_path)
+    net = amortised.Regression(amortised.body(1, 0, 4, 1), torch.nn.functional.mse_loss)
+    now = {"step": 1, "history": SimpleNamespace(losses=[1.0]), "average": net}
+    best = tmp_path / "net.best"
+    amortised.reporter("faces", "MSE", 40, best)(now)
+    first = torch.load(best)
+    assert set(first) == {"psnr", "generator"} and 5 < first["psnr"] < 40
+    torch.save({**first, "psnr": 99.0}, best)  # as if an earlier sitting had done better
+    amortised.reporter("faces", "MSE", 40, best)(now)
+    assert torch.load(best)["psnr"] == 99.0
