@@ -105,6 +105,14 @@ def test_jpeg_is_near(tmp_path):
     assert (read_image(tmp_path / "a.jpg") - x).abs().mean() < 0.02  # quality 95 without chroma subsampling
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_where_alpha_is_dropped_grey_stays_grey(suffix, tmp_path):
+    for channels, mode in ((2, "L"), (4, "RGB")):
+        write_image(tmp_path / f"a{suffix}", torch.full((channels, 8, 8), 0.5))
+        with Image.open(tmp_path / f"a{suffix}") as image:
+            assert image.mode == mode
+
+
 def test_values_are_clipped_and_rounded(tmp_path):
     write_image(tmp_path / "a.png", torch.tensor([-0.5, 0.4999 / 255, 0.5001 / 255, 2.0]).view(1, 1, 4))
     assert np.array(Image.open(tmp_path / "a.png")).tolist() == [[0, 0, 1, 255]]
@@ -179,3 +187,8 @@ def test_the_interface_others_rely_on():
     assert issubclass(ImageError, ValueError) and io.SUFFIXES[".png"] == "PNG"
     assert read_picture.__module__ == read_image.__module__ == write_image.__module__ == io.check_suffix.__module__ == "gensr.io"
     io.check_suffix(Path("a.png"))
+
+
+def test_an_array_that_is_no_tensor_is_named(tmp_path):
+    with pytest.raises(TypeError, match="x: expected a float tensor in .* got ndarray"):
+        write_image(tmp_path / "a.png", np.zeros((3, 2, 2), dtype=np.float32))

@@ -115,8 +115,8 @@ def write_image(path: str | os.PathLike, x: Float[Tensor, "*batch c h w"]) -> No
     """
     path = Path(path)
     check_suffix(path)
-    if not x.is_floating_point():
-        raise TypeError(f"x: expected a float tensor in [0, 1], got {x.dtype}")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"x: expected a float tensor in [0, 1], got {x.dtype if isinstance(x, Tensor) else type(x).__name__}")
     if x.dim() == 4 and x.shape[0] == 1:
         x = x[0]
     if x.dim() != 3 or x.shape[0] not in (1, 2, 3, 4):
@@ -164,6 +164,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)  # temporary files are private; this one is to be like any other
         os.replace(temporary, path)
+    except OSError as e:
+        if temporary is None or not e.filename:  # a full disk names no file, a locked folder the temporary one
+            e.filename = str(path)
+        raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

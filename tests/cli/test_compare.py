@@ -154,6 +154,9 @@ def test_evaluate(gensr, zoo, tmp_path):
     assert float(rows[2]["psnr_y"]) == pytest.approx(mean, abs=1e-4) and f"{mean:.2f}" in ran.out.splitlines()[-1]
     check_refusal(gensr("evaluate", "bicubic_x4", folder, "--csv", tmp_path / "s.csv"), "--force")
     check_refusal(gensr("evaluate", "bicubic_x4", folder, "--csv", tmp_path / "no" / "s.csv"), "does not exist")
+    check_refusal(gensr("evaluate", "bicubic_x4", folder, "--csv", folder), "is a folder")
+    check_refusal(gensr("evaluate", "edsr_x7", folder), "NAME: edsr has no weights for ×7")
+    check_refusal(gensr("evaluate", "magic_x4", folder), "NAME: there is no 'magic'")
     check_refusal(gensr("evaluate", "bicubic_x4", tmp_path / "none"), "no such folder")
     check_refusal(gensr("evaluate", "bicubic_x4", folder / "a.png"), "is a file")
     (tmp_path / "empty").mkdir()

@@ -225,3 +225,24 @@ def test_dark_mode_can_be_chosen_and_stays_legible(page):
             assert contrast(page, selector) >= 4.5, selector
     for picture in page.locator("main .cell_output img").all()[:6]:
         assert picture.evaluate("e => getComputedStyle(e).filter") == "none", "a figure is shown with other colours than it was drawn with"
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_the_menu_and_the_contents_open_where_the_window_is_narrow(page, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"/{CHAPTER_PAGES[0]}", wait_until="load")
+    for side, says in (("primary", "Glossary"), ("secondary", "Check yourself")):
+        button, dialog = page.locator(f".{side}-toggle:visible"), page.locator(f"#pst-{side}-sidebar-modal")
+        button.click()
+        assert dialog.get_by_role("link", name=says).is_visible()
+        page.keyboard.press("Escape")
+        assert not dialog.is_visible()
+
+
+def test_the_menu_makes_room_where_the_window_is_wide(page):
+    page.set_viewport_size({"width": 1100, "height": 844})
+    page.goto(f"/{CHAPTER_PAGES[0]}", wait_until="load")
+    bar = page.locator("#pst-primary-sidebar")
+    for seen in (False, True):
+        page.locator(".primary-toggle:visible").click()
+        assert bar.is_visible() is seen

@@ -1,5 +1,6 @@
 """A chapter as slides: from the disk, with no network, formulas set, arrow keys working."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import pytest
 
 from tests.site.conftest import ROOT
 
+_spec = importlib.util.spec_from_file_location("slides_tool", ROOT / "tools" / "slides.py")
+tool = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tool)
 CHAPTERS = sorted(p.stem for p in (ROOT / "book" / "chapters").glob("*.ipynb"))
 
 
@@ -31,6 +35,23 @@ def test_slides_need_no_network(site, browser):
     assert "variational autoencoder" in title.lower() and page.locator("section.present h2").first.text_content() not in ("", title)
     assert trouble == []
     page.close()
+
+
+@pytest.mark.parametrize("slug", CHAPTERS)
+def test_a_section_is_cut_into_screens_and_nothing_is_lost(slug):
+    path = str(ROOT / "book" / "chapters" / f"{slug}.ipynb")
+    before, nb = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
+    tool.cut(nb)
+    kept = [c for c in before.cells if "remove-cell" not in c.metadata.get("tags", [])]
+    words = "".join(c.source for c in kept if c.cell_type == "markdown").split()
+    assert "".join("".join(c.source for c in nb.cells if c.cell_type == "markdown").split()) == "".join(words)
+    assert [c.source for c in nb.cells if c.cell_type == "code"] == [c.source for c in kept if c.cell_type == "code"]
+    markdown = [c for c in nb.cells if c.cell_type == "markdown"]
+    assert all(c.source.count("$$") % 2 == 0 and c.source.count("```") % 2 == 0 for c in markdown), "a formula or a listing cut in two"
+    kinds = [c.metadata["slideshow"]["slide_type"] for c in nb.cells]
+    sections = sum(c.source.startswith(("# ", "## ")) for c in kept if c.cell_type == "markdown")
+    assert kinds[0] == "slide" and kinds.count("slide") == sections and kinds.count("subslide") > sections / 2
+    assert max(len(c.source) for c in markdown) < 3000  # a screen holds about 2000 letters; a table's markup and formulas are longer than they look
 
 
 def test_an_unknown_chapter_is_named():

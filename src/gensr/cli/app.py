@@ -20,7 +20,7 @@ weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tra
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
-Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="Image file: PNG, JPEG, WebP, TIFF, BMP, GIF.", show_default=False)]
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="PNG, JPEG, WebP, TIFF, BMP or GIF; of an animation the first picture.", show_default=False)]
 Scale = Annotated[int, typer.Option("--scale", "-s", help="Enlargement factor: 2, 3 or 4 for the networks, 2 to 8 for bicubic.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite the output.")]
 Ensemble = Annotated[bool, typer.Option("--self-ensemble", help="Average over the 8 flips and turns: a little better, 8 times slower.")]
@@ -235,6 +235,9 @@ def _usage(e: Exception) -> int:
     """Errors of typer have `format_message`; anything else is a bug of ours and keeps its traceback."""
     if not hasattr(e, "format_message"):
         raise e
+    if type(e).__name__ == "NoArgsIsHelpError":  # `gensr`, `gensr data`: the help is no error of one line
+        print(e.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return 2
     context = getattr(e, "ctx", None)
     return _error(f"{e.format_message()} (see `{context.command_path if context else 'gensr'} --help`)")  # type: ignore[attr-defined]
 

@@ -36,7 +36,8 @@ def data_verify(name: str | None) -> None:
     """
     damaged = []
     for v in tqdm(sets.verify(None if name is None else [name]), disable=None, leave=False, unit="set"):
-        tqdm.write(f"{v.name:<11} {v.ok} of {v.expected} right{f', {len(v.damaged)} DAMAGED' if v.damaged else ''} in {v.place}")
+        found = f"{v.ok} of {v.expected} right{f', {len(v.damaged)} DAMAGED' if v.damaged else ''}" if v.ok or v.damaged else "not"
+        tqdm.write(f"{v.name:<11} {found} in {v.place}")
         damaged += v.damaged
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from gensr.cli.enlarge import Enlarger, enlarge, enlarger, methods, to_tensor
+from gensr.cli.enlarge import Enlarger, check_output, enlarge, enlarger, methods, to_tensor
 from gensr.cli.evaluate import Row, score, shrink
 from gensr.io import ImageError, Picture, read_image, whole_file
 from gensr.metrics import lr_psnr
@@ -35,10 +35,7 @@ def compare(photo: Path, output: Path, scale: int, *, reference: bool, crop: str
     """
     if output.suffix.lower() not in (".html", ".htm"):
         raise ImageError(f"{output}: expected a name that ends in .html")
-    if not output.parent.is_dir():
-        raise ImageError(f"{output}: the folder {output.parent} does not exist")
-    if output.exists() and not force:
-        raise ImageError(f"{output}: exists already; --force overwrites it")
+    check_output(output, force=force)
     hows = [enlarger(m, scale, ensemble=ensemble) for m in methods(scale)]
     x = read_image(photo)
     y = x

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from gensr.cli.enlarge import Enlarger, enlarge, enlarger, to_tensor
+from gensr import weights
+from gensr.cli.enlarge import Enlarger, check_output, enlarge, enlarger, to_tensor
 from gensr.data.photos import crop_to_multiple
 from gensr.io import SUFFIXES, ImageError, Picture, read_image, whole_file
 from gensr.metrics import lr_psnr, sr_scores
@@ -55,16 +56,19 @@ def evaluate(name: str, folder: Path, csv: Path | None, *, ensemble: bool, force
     split = re.fullmatch(r"(\w+)_x(\d+)", name)
     if not split:
         raise ValueError(f"NAME: expected a weight such as edsr_x4 or bicubic_x4, got {name!r}")
-    if csv is not None and csv.exists() and not force:
-        raise ImageError(f"{csv}: exists already; --force overwrites it")
-    if csv is not None and not csv.parent.is_dir():
-        raise ImageError(f"{csv}: the folder {csv.parent} does not exist")
+    if csv is not None:
+        check_output(csv, force=force)
     if not folder.is_dir():
         raise ImageError(f"{folder}: {'is a file, expected a folder' if folder.exists() else 'no such folder'}")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise ImageError(f"{folder}: no image in it ({' '.join(SUFFIXES)})")
-    how = enlarger(split[1], int(split[2]), ensemble=ensemble)
+    try:
+        how = enlarger(split[1], int(split[2]), ensemble=ensemble)
+    except weights.WeightsError:
+        raise
+    except ValueError as e:  # names --method or --scale, which this command does not have
+        raise ValueError(f"NAME: {str(e).split(': ', 1)[-1]}") from None
     rows = []
     for path in tqdm(paths, desc=name, unit="image", disable=None, leave=False):
         x, y = shrink(read_image(path), how.scale, path)
