@@ -1,12 +1,13 @@
 """Write, check and reuse the executed .ipynb twin of every chapter.
 
-    python tools/notebooks.py                  write book/chapters/*.ipynb, executing only chapters whose code changed
+    python tools/notebooks.py                  write book/chapters/*.ipynb, executing only chapters whose code or stored results changed
     python tools/notebooks.py --only vae       the same for one chapter; add --force to execute it although nothing changed
     python tools/notebooks.py --check          fail if a twin is stale; executes nothing
     python tools/notebooks.py --seed FOLDER    put the twins into Sphinx's jupyter-cache, so that the site executes nothing
 
 The source of a chapter is book/chapters/SLUG.md. The twin beside it is what GitHub shows, what Colab opens and what the tests run again. It opens with a
-cell that installs the course on Colab, and its card says how many seconds the chapter took.
+cell that installs the course on Colab, and its card says how many seconds the chapter took. Its metadata hold the digests of what the chapter reads: results
+of recipes, weights. Where one of these has changed since, the twin is stale.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,7 +27,8 @@ import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-BOOK = Path(__file__).parents[1] / "book"
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
 CHAPTERS = BOOK / "chapters"
 SECONDS = re.compile(r"\{\{ *run_seconds *\}\}")
 CITE = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`")
@@ -131,15 +134,33 @@ def is_fresh(path: Path, twin: NotebookNode | None) -> bool:
         return False
     wanted = from_source(path)
     fill_seconds(wanted, twin.metadata.get("gensr", {}).get("seconds"))
-    return content_of(wanted) == content_of(twin)
+    return content_of(wanted) == content_of(twin) and not has_new_data(twin)
+
+
+def has_new_data(twin: NotebookNode) -> bool:
+    """Whether a stored result or a weight is another than when the chapter was executed."""
+    return any(digest(ROOT / name) != known for name, known in twin.metadata.get("gensr", {}).get("reads", {}).items())
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else "missing"
 
 
 def execute(nb: NotebookNode, slug: str) -> float:
     """Run a chapter as a reader's laptop would, one torch thread, and return the seconds."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     start = time.monotonic()
-    NotebookClient(nb, timeout=300, record_timing=False, kernel_name="python3", resources={"metadata": {"path": str(CHAPTERS)}}).execute()
+    with tempfile.TemporaryDirectory() as folder:
+        reads = Path(folder) / "reads"
+        reads.touch()
+        os.environ["GENSR_READS"] = str(reads)
+        NotebookClient(
+            nb, timeout=300, record_timing=False, kernel_name="python3", resources={"metadata": {"path": str(CHAPTERS)}},
+            extra_arguments=[f"--IPKernelApp.exec_files={Path(__file__).resolve().with_name('listen.py')}"],
+        ).execute()
+        opened = {Path(line) for line in reads.read_text(encoding="utf-8").splitlines()}
     seconds = round(time.monotonic() - start, 1)
+    nb.metadata["gensr"]["reads"] = {p.relative_to(ROOT).as_posix(): digest(p) for p in sorted(opened) if p.is_relative_to(ROOT)}
     stable_quiz_ids(nb, slug)
     nb.metadata.pop("language_info", None)
     return seconds
@@ -162,10 +183,11 @@ def write(path: Path, force: bool) -> str:
     twin, new = read_twin(path), from_source(path)
     if not force and is_fresh(path, twin):
         return "fresh"
-    if twin is not None and not force and code_of(twin) == code_of(new):  # only prose changed: keep the outputs
+    if twin is not None and not force and code_of(twin) == code_of(new) and not has_new_data(twin):  # only prose changed: keep the outputs
         for cell, done in zip((c for c in new.cells if c.cell_type == "code"), (c for c in twin.cells if c.cell_type == "code"), strict=True):
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
         seconds, what = twin.metadata["gensr"]["seconds"], "prose"
+        new.metadata["gensr"]["reads"] = twin.metadata["gensr"].get("reads", {})
     else:
         seconds, what = execute(new, path.stem), "executed"
         before = twin.metadata.get("gensr", {}).get("seconds") if twin is not None else None

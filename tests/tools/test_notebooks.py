@@ -45,8 +45,9 @@ display_quiz([{"question": "q", "type": "multiple_choice", "answers": [{"answer"
 @pytest.fixture
 def book(tmp_path):
     (tmp_path / "tools").mkdir()
-    shutil.copy(ROOT / "tools" / "notebooks.py", tmp_path / "tools")
-    (tmp_path / "book" / "chapters").mkdir(parents=True)
+    for name in ("notebooks.py", "listen.py"):
+        shutil.copy(ROOT / "tools" / name, tmp_path / "tools")
+    (tmp_path / "book" / "chapters" / "measured").mkdir(parents=True)
     (tmp_path / "book" / "_config.yml").write_text("repository: {url: https://example.org/course}\n")
     (tmp_path / "book" / "chapters" / "toy.md").write_text(SOURCE)
     return tmp_path
@@ -91,6 +92,28 @@ def test_life_of_a_twin(book):
     source.write_text(SOURCE.replace("1 + 1", "1 / 0"))
     failed = tool(book)
     assert failed.returncode != 0 and "ZeroDivisionError" in failed.stderr
+
+
+@pytest.mark.slow
+def test_a_twin_is_stale_when_what_it_read_has_changed(book):
+    """A recipe is run again, or a weight trained anew: the chapter shows old figures until it is executed."""
+    source, twin, stored = book / "book/chapters/toy.md", book / "book/chapters/toy.ipynb", book / "book/chapters/measured/toy.json"
+    source.write_text(SOURCE.replace("1 + 1", 'from pathlib import Path\nPath("measured/toy.json").read_text()'))
+    stored.write_text("1.5")
+    (stored.parent / "unread.json").write_text("0")
+    assert "executed" in tool(book).stdout and tool(book, "--check").returncode == 0
+    assert list(nbformat.read(str(twin), 4).metadata.gensr.reads) == ["book/chapters/measured/toy.json"]
+    (stored.parent / "unread.json").write_text("1")
+    assert tool(book, "--check").returncode == 0
+    stored.write_text("2.5")
+    stale = tool(book, "--check")
+    assert stale.returncode == 1 and "run: python tools/notebooks.py --only toy" in stale.stdout
+    source.write_text(source.read_text().replace("Text between.", "Other prose."))
+    assert "executed" in tool(book).stdout and "2.5" in twin.read_text() and tool(book, "--check").returncode == 0
+    source.write_text(source.read_text().replace("Other prose.", "Prose."))
+    assert "prose" in tool(book).stdout
+    stored.unlink()
+    assert tool(book, "--check").returncode == 1, "what was read was kept when the prose changed"
 
 
 @pytest.mark.slow
