@@ -50,14 +50,6 @@ EARLY = 100  # where the arms are compared early on
 A = Downsample(SCALE)
 
 
-class Plain(SubPixelNet):
-    """The same layers with no enlargement added: the image is mid grey and what the layers say."""
-
-    def forward(self, y: Tensor) -> Tensor:
-        h = self.head(y - self.shift)
-        return 0.5 + self.tail(h + self.body(h))
-
-
 class Pairs:
     """Batches (x, A x) without end."""
 
@@ -72,7 +64,7 @@ class Pairs:
 def network(body: str, arm: str, seed: int, fitted: SubPixel) -> nn.Module:
     """f with the arm's projection; equal seeds give equal f."""
     torch.manual_seed(seed)
-    f = (Plain if body == "plain" else SubPixelNet)(SCALE, 1, channels=CHANNELS, blocks=BLOCKS)
+    f = SubPixelNet(SCALE, 1, channels=CHANNELS, blocks=BLOCKS, skip=body != "plain")
     if arm == "none":
         return f
     if arm == "exact":

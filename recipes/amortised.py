@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python recipes/amortised.py grass            # everything for one set; or some of it:
     OMP_NUM_THREADS=1 python recipes/amortised.py faces AffGAN StAffGAN
 
-Each generator has the same body. MSE and AffMSE are trained from nothing, and the step is kept that did best on validation images; SoftGAN goes on from MSE,
-the others from AffMSE. (How MSE and AffMSE compare over seeds: recipes/amortised_seeds.py.) The priors (a denoiser, a PixelCNN++, an MCGSM) are trained first,
-on the same images. What is in runs/amortised_SET_NAME.pt is not trained again; stop it, and it goes on where it was. The table is made by
-recipes/amortised_table.py, from images that no training here has seen.
+Each generator has the same body, which adds to a bicubic enlargement ("-plain": to nothing). MSE and AffMSE are trained from nothing, and the step is kept
+that did best on validation images; SoftGAN goes on from MSE, the others from AffMSE. (MSE and AffMSE over seeds: recipes/amortised_seeds.py.) The priors
+(a denoiser, a PixelCNN++, an MCGSM) are trained first, on the same images. What is in runs/amortised_SET_NAME.pt is not trained again; stop it, and it goes
+on where it was. The table is made by recipes/amortised_table.py, from images that no training here has seen.
 
 - grass: scikit-image's grass, its 352 columns on the left, three quarters of each batch; 80 other textures (brick, gravel, Portilla & Simoncelli's, a part of
   DTD), the left 70 % of each, the last quarter. Grey.
@@ -47,7 +47,8 @@ from gensr.superres.stochastic import StochasticProjection
 from gensr.train import cosine, fit, fit_gan, has_fast_bfloat16
 
 METHODS = ("MSE", "AffMSE", "SoftGAN", "AffGAN", "AffDAE", "AffLL", "StAffGAN")
-SETS = {"grass": (*METHODS, "AffLL-MCGSM"), "faces": (*METHODS, "AffLL-MCGSM"), "photos": ("MSE", "AffMSE", "AffGAN")}
+MORE = ("AffLL-MCGSM", "MSE-plain", "AffMSE-plain")  # rows of their own: another density; a body that adds to no bicubic enlargement
+SETS = {"grass": (*METHODS, *MORE), "faces": (*METHODS, *MORE), "photos": ("MSE", "AffMSE", "AffGAN")}
 SCALE, LATENT = 4, 4
 A = Downsample(SCALE)
 SIZE = {"grass": 48, "faces": 64, "photos": 48}  # side of a training crop
@@ -56,6 +57,7 @@ STEPS = {
     "MSE": 2500, "AffMSE": 2500, "SoftGAN": 4000, "AffGAN": 6000, "StAffGAN": 4000, "AffDAE": 2500, "AffLL": 1200, "AffLL-MCGSM": 1200, "denoiser": 4000,
     "prior": 1200,
 }
+LONGER = {"grass": 1, "faces": 1, "photos": 5}  # times as many steps: photographs are the most varied
 BASIS = {  # where a training begins, and what else it needs
     "SoftGAN": ["MSE"], "AffGAN": ["AffMSE"], "StAffGAN": ["AffMSE"], "AffDAE": ["AffMSE", "denoiser"], "AffLL": ["AffMSE", "prior"],
     "AffLL-MCGSM": ["AffMSE", "mcgsm"],
@@ -121,8 +123,8 @@ def right(x: Tensor) -> Tensor:
     return x[:, : x.shape[1] // SCALE * SCALE, : x.shape[2] // SCALE * SCALE]
 
 
-def body(colours: int, extra: int, channels: int, blocks: int) -> SubPixelNet:
-    return SubPixelNet(SCALE, colours, extra=extra, channels=channels, blocks=blocks)
+def body(colours: int, extra: int, channels: int, blocks: int, skip: bool = True) -> SubPixelNet:
+    return SubPixelNet(SCALE, colours, extra=extra, channels=channels, blocks=blocks, skip=skip)
 
 
 def denoiser(colours: int) -> DAE:
@@ -171,17 +173,18 @@ def train(data: str, name: str, options: argparse.Namespace) -> None:
         torch.save({"generator": fit_mesh(data).state_dict(), "cpu_seconds_of_last_sitting": round(time.process_time() - began)}, final)
         return
     colours = 3 if data == "photos" else 1
-    steps = round(STEPS[name] * options.longer)
+    kind = name.removesuffix("-plain")
+    steps = round(STEPS[kind] * LONGER[data] * options.longer)
     small = name in ("prior", "AffLL")  # PixelCNN++ is costly: smaller crops
     batches = Crops(pictures(data), 32 if small else SIZE[data], 8 if small else BATCH[data], data == "grass", name not in ("denoiser", "prior"))
-    net: nn.Module = body(colours, LATENT if name == "StAffGAN" else 0, options.channels, options.blocks)
-    if name not in ("MSE", "SoftGAN"):
+    net: nn.Module = body(colours, LATENT if name == "StAffGAN" else 0, options.channels, options.blocks, skip=kind == name)
+    if kind not in ("MSE", "SoftGAN"):
         net = StochasticProjection(net, A, LATENT) if name == "StAffGAN" else AffineProjection(net, A)
     keywords: dict[str, Any] = {
         "steps": steps, "checkpoint": final.with_suffix(".part"), "progress": False, "average": 0.999,
         # not where rounding A f to three digits shows: MSE and AffMSE differ by hundredths of a decibel, and the MCGSM measures in narrow whitened units
-        "bfloat16": has_fast_bfloat16() and name not in ("MSE", "AffMSE", "AffLL-MCGSM"),
-        "callback": reporter(data, name, steps, best if name.endswith("MSE") else None),
+        "bfloat16": has_fast_bfloat16() and kind not in ("MSE", "AffMSE", "AffLL-MCGSM"),
+        "callback": reporter(data, name, steps, best if kind.endswith("MSE") else None),
     }
     if basis:
         start(net, torch.load(RUNS / f"amortised_{data}_{basis[0]}.pt")["generator"])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amortised import LATENT, METHODS, SETS, A, pictures, prior
+from amortised import LATENT, METHODS, MORE, SETS, A, pictures, prior
 from common import ROOT, RUNS, data_folder, publish, revision, set5_scores
 from gensr import weights
 from gensr.claims import claim
@@ -42,7 +42,9 @@ def spec(data: str, method: str, channels: int = 32, blocks: int = 6) -> tuple[s
     """The class and arguments of a generator, as a card has them."""
     extra = LATENT if method == "StAffGAN" else 0
     body = {"scale": 4, "colours": 3 if data == "photos" else 1, "extra": extra, "channels": channels, "blocks": blocks}
-    if method in ("MSE", "SoftGAN"):
+    if method.endswith("-plain"):
+        body["skip"] = False
+    if method in ("MSE", "SoftGAN", "MSE-plain"):
         return "gensr.nets.SubPixelNet", body
     inside: dict[str, Any] = {
         "network": {"model": "gensr.nets.SubPixelNet", "arguments": body},
@@ -99,7 +101,7 @@ def ship(data: str) -> dict[str, nn.Module]:
         model, arguments = spec(data, method)
         net = weights.build(model, arguments)
         net.load_state_dict(saved["generator"])
-        if method == "AffLL-MCGSM" or (data == "photos" and method == "MSE"):  # in the table only
+        if method in MORE or (data == "photos" and method == "MSE"):  # in the table only
             nets[method] = net.eval()
             continue
         about, whose = DATA[data]
@@ -172,6 +174,8 @@ def claims_of(name: str, part: dict[str, Any]) -> dict[str, Any]:
             at_least=4.0,
         ),
     }
+    if "MSE-plain" in methods:
+        found["plain_psnr"] = judged("AffMSE minus MSE, both with the plain body, PSNR", gain("psnr", "AffMSE-plain", "MSE-plain"), "dB", at_least=0.0)
     gans, guided = ([m for m in family if m in methods] for family in (("SoftGAN", "AffGAN", "StAffGAN"), ("AffDAE", "AffLL")))
     for key, quantity, unit in (("lpips", "LPIPS (lower is better)", ""), ("psnr", "PSNR", "dB")):
         worst = torch.stack([gain(key, m, "MSE") for m in gans]).amax(0)

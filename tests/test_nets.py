@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from gensr.models.gan import kl
-from gensr.nets import PatchCritic, SubPixelNet
+from gensr.nets import MLP, PatchCritic, SubPixelNet
 from gensr.resize import bicubic_upsample
 from gensr.train import fit
 
@@ -19,6 +19,8 @@ def test_an_image_of_any_size_is_enlarged(scale, colours, extra):
     for p in net.tail.parameters():
         p.data.zero_()
     torch.testing.assert_close(net(y), bicubic_upsample(y[:, :colours], scale))  # what is added to; the extra channels have no part in it
+    net.skip = False
+    assert torch.equal(net(y), torch.full((2, colours, 5 * scale, 7 * scale), 0.5)), "the plain body begins with mid grey"
 
 
 def test_pixels_are_shuffled_to_their_place():
@@ -80,9 +82,33 @@ def test_bad_arguments():
         SubPixelNet(0)
     with pytest.raises(ValueError, match="and -1"):
         SubPixelNet(2, extra=-1)
-    with pytest.raises(ValueError, match=r"y: expected shape \(b, 4, h, w\), got \(1, 3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"y: expected floats of shape \(b, 4, h, w\), got torch.float32 of \(1, 3, 8, 8\)"):
         SubPixelNet(2, extra=1)(torch.rand(1, 3, 8, 8))
     with pytest.raises(ValueError, match="colours, channels, depth: expected at least 1, got 3, 32 and 0"):
         PatchCritic(depth=0)
     with pytest.raises(ValueError, match="x: expected sides of at least 8, got 7x20"):
         PatchCritic()(torch.rand(1, 3, 7, 20))
+
+
+def test_what_is_no_network_or_no_image_is_refused():
+    for sizes in ((), (2,), (2, 0, 1)):
+        with pytest.raises(ValueError, match="sizes: expected at least two"):
+            MLP(*sizes)
+    with pytest.raises(ValueError, match="y: expected floats of shape .* got torch.uint8"):
+        SubPixelNet(2, channels=2, blocks=1)(torch.full((1, 3, 4, 4), 200, dtype=torch.uint8))
+    critic = PatchCritic(3, channels=2, depth=1)
+    for x in (torch.rand(3, 8, 8), torch.rand(1, 1, 8, 8), torch.ones(1, 3, 8, 8).long()):
+        with pytest.raises(ValueError, match=r"x: expected floats of shape \(b, 3, h, w\)"):
+            critic(x)
+
+
+def test_grey_levels_are_centred_on_their_way_in_and_extra_channels_are_not():
+    """The convolutions' border is 0: without the shift it would be black, and the critic's levels would all lie on one side."""
+    net, critic, seen = SubPixelNet(2, 3, extra=1, channels=4, blocks=1), PatchCritic(1, channels=2, depth=1), []
+    for layer in (net.head, critic.net[0]):
+        layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    y = torch.cat([torch.full((1, 3, 4, 4), 0.5), torch.rand(1, 1, 4, 4)], 1)
+    net(y)
+    critic(torch.tensor([0.0, 0.5, 0.5, 1.0]).view(1, 1, 2, 2))
+    assert (seen[0][:, :3] == 0).all() and torch.equal(seen[0][:, 3:], y[:, 3:])
+    assert seen[1].flatten().tolist() == [-2, 0, 0, 2]

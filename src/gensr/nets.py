@@ -10,9 +10,11 @@ from gensr.resize import bicubic_upsample
 
 
 class MLP(nn.Sequential):
-    """Linear layers with SiLU between them: ``MLP(2, 64, 64, 1)`` has two hidden layers of 64."""
+    """Linear layers with SiLU between them: ``MLP(2, 64, 64, 1)`` has two hidden layers of 64. ValueError: fewer than two sizes, or one below 1."""
 
     def __init__(self, *sizes: int):
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise ValueError(f"sizes: expected at least two, of at least 1, got {sizes}")
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
@@ -44,6 +46,7 @@ class SubPixelNet(nn.Module):
         extra: further channels of the input, after the colours. They reach the residual blocks only.
         channels: feature channels.
         blocks: residual blocks.
+        skip: add to the bicubic enlargement; without it the network makes the whole image, beginning with mid grey.
 
     Raises:
         ValueError: a size below 1, a negative extra, or an input of another number of channels.
@@ -53,12 +56,12 @@ class SubPixelNet(nn.Module):
 
     shift: Tensor
 
-    def __init__(self, scale: int = 4, colours: int = 3, *, extra: int = 0, channels: int = 32, blocks: int = 4):
+    def __init__(self, scale: int = 4, colours: int = 3, *, extra: int = 0, channels: int = 32, blocks: int = 4, skip: bool = True):
         super().__init__()
         if min(scale, colours, channels, blocks) < 1 or extra < 0:
             got = f"{scale}, {colours}, {channels}, {blocks} and {extra}"
             raise ValueError(f"scale, colours, channels, blocks, extra: expected at least 1, for extra at least 0, got {got}")
-        self.scale, self.colours = scale, colours
+        self.scale, self.colours, self.skip = scale, colours, skip
         self.register_buffer("shift", torch.tensor([0.5] * colours + [0.0] * extra).view(1, -1, 1, 1), persistent=False)  # the border is mid grey, not black
         self.head = nn.Conv2d(colours + extra, channels, 3, padding=1)
         self.body = nn.Sequential(*(ResBlock(channels) for _ in range(blocks)), nn.Conv2d(channels, channels, 3, padding=1))
@@ -66,10 +69,11 @@ class SubPixelNet(nn.Module):
 
     def forward(self, y: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Enlarge LR images in [0, 1], with the extra channels after their colours; the output is not clipped."""
-        if y.dim() != 4 or y.shape[1] != self.shift.shape[1]:
-            raise ValueError(f"y: expected shape (b, {self.shift.shape[1]}, h, w), got {tuple(y.shape)}")
+        if y.dim() != 4 or y.shape[1] != self.shift.shape[1] or not y.is_floating_point():
+            raise ValueError(f"y: expected floats of shape (b, {self.shift.shape[1]}, h, w), got {y.dtype} of {tuple(y.shape)}")
         h = self.head(y - self.shift)
-        return bicubic_upsample(y[:, : self.colours], self.scale) + self.tail(h + self.body(h))
+        start = bicubic_upsample(y[:, : self.colours], self.scale) if self.skip else 0.5
+        return start + self.tail(h + self.body(h))
 
 
 class PatchCritic(nn.Module):
@@ -84,7 +88,7 @@ class PatchCritic(nn.Module):
         depth: halvings.
 
     Raises:
-        ValueError: a size below 1, or images with a side below 2ᵈ.
+        ValueError: a size below 1, or images of other colours or with a side below 2ᵈ.
 
     Reference: Isola, Zhu, Zhou, Efros 2017, §3.2.2 (patches; no normalisation here, for noise on its input keeps it smooth); He et al. 2015 (initial weights).
     """
@@ -93,7 +97,7 @@ class PatchCritic(nn.Module):
         super().__init__()
         if min(colours, channels, depth) < 1:
             raise ValueError(f"colours, channels, depth: expected at least 1, got {colours}, {channels} and {depth}")
-        self.depth = depth
+        self.depth, self.colours = depth, colours
         sizes = [channels * min(2**i, 4) for i in range(depth + 1)]
         layers: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1), nn.LeakyReLU(0.2)]
         for n_in, n_out in itertools.pairwise(sizes):
@@ -106,6 +110,8 @@ class PatchCritic(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h2 w2"]:
         """The logits, h/2ᵈ by w/2ᵈ of them, rounded down."""
+        if x.dim() != 4 or x.shape[1] != self.colours or not x.is_floating_point():
+            raise ValueError(f"x: expected floats of shape (b, {self.colours}, h, w), got {x.dtype} of {tuple(x.shape)}")
         if min(x.shape[-2:]) < 2**self.depth:
             raise ValueError(f"x: expected sides of at least {2**self.depth}, got {x.shape[-2]}x{x.shape[-1]}")
         return self.net(4 * x - 2)  # grey levels with a deviation of about 1: details are a small part of them, and it learns to see them many times faster
