@@ -55,3 +55,34 @@ def test_auroc_is_that_of_scikit_learn():
 def test_bad_arguments(probs, labels, bins, word):
     with pytest.raises(ValueError, match=word):
         reliability(probs, labels, bins)
+
+
+def test_a_sure_answer_falls_into_the_last_bin():
+    found = reliability(torch.eye(3), torch.tensor([0, 1, 0]), bins=4)
+    assert found.count.tolist() == [0, 0, 0, 3] and found.confidence[3] == 1 and found.accuracy[3] == pytest.approx(2 / 3)
+
+
+def test_auroc_of_single_scores():
+    assert auroc(torch.tensor([0.0, 2.0]), torch.tensor([1.0])) == 0.5 and auroc(torch.tensor([0.0]), torch.tensor([1.0, 2.0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: reliability(torch.tensor([[1.5, -0.5]]), torch.tensor([0])), "probs: expected rows of probabilities"),
+        (lambda: reliability(torch.tensor([[0.2, 0.2]]), torch.tensor([0])), "probs: expected rows of probabilities"),
+        (lambda: reliability(torch.tensor([[0.5, 0.5]]), torch.tensor([2])), "labels: expected numbers from 0 to 1, got 2 … 2"),
+        (lambda: reliability(torch.tensor([[0.5, 0.5]]), torch.tensor([-1])), "labels: expected numbers from 0 to 1, got -1"),
+        (lambda: reliability(torch.eye(2), torch.tensor([[0], [1]])), r"labels: expected as many .* got \(2, 1\)"),
+        (lambda: reliability(torch.tensor([0.5, 0.5]), torch.tensor([0, 1])), "labels: expected as many"),
+        (lambda: entropy(torch.tensor([[-1.0, 2.0]])), "probs: expected rows of probabilities"),
+        (lambda: entropy(torch.tensor([2.0, 1.0])), "probs: expected rows of probabilities"),
+        (lambda: entropy(torch.tensor([float("nan"), 1.0])), "probs: expected rows of probabilities"),
+        (lambda: auroc(torch.tensor([0.0, float("nan")]), torch.tensor([1.0])), "inside, outside: contain NaN"),
+        (lambda: auroc(torch.tensor([0.0]), torch.tensor([float("nan")])), "inside, outside: contain NaN"),
+        (lambda: auroc(torch.rand(3, 2), torch.rand(3)), "inside, outside: expected scores in both"),
+    ],
+)
+def test_what_is_no_probability_no_label_or_no_score_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gensr.claims import claim, stored, table
+from gensr import claims
+from gensr.claims import claim, measured, stored, table
 
 
 def test_interval_is_students_t():
@@ -72,6 +73,7 @@ def test_stored_claim_comes_back_and_is_judged_anew(tmp_path):
         ({"effect": lambda s: float("nan"), "at_least": 0}, "effect: NaN"),
         ({"effect": float("nan"), "at_least": 0}, "effect: NaN"),
         ({"effect": 1.0, "seeds": range(5), "at_least": 0}, "seeds: given with a number"),
+        ({"effect": float, "at_least": 0, "confidence": 95}, "confidence: expected a number between 0 and 1, got 95"),
     ],
 )
 def test_bad_claims(arguments, message):
@@ -110,3 +112,21 @@ def test_what_was_repeated_need_not_be_the_seed(tmp_path):
     found.save(tmp_path / "c.json", "cmd", "cost", "people")
     assert stored(tmp_path / "c.json", "people").over == "people"
     assert "over 5 seeds" in repr(claim("x", lambda i: 1.0 + i, at_least=0.0))
+
+
+def test_measured_file_beside_the_notebook_or_from_the_repository(tmp_path, monkeypatch):
+    """A notebook that was downloaded alone fetches what a recipe measured, once; what is there is used as it is."""
+    there, here = tmp_path / "repository", tmp_path / "lone"
+    there.mkdir(), here.mkdir()
+    (there / "a.json").write_text("[1]")
+    monkeypatch.setattr(claims, "REPOSITORY", there.as_uri())
+    monkeypatch.chdir(here)
+    assert measured("a.json").read_text() == "[1]"
+    (there / "a.json").write_text("[2]")
+    assert measured("a.json").read_text() == "[1]", "a file that is there was fetched again"
+    with pytest.raises(ValueError, match="name: .*b.json is not here and cannot be fetched"):
+        measured("b.json")
+    assert [p.name for p in (here / "measured").iterdir()] == ["a.json"], "something half-written was left"
+    for bad in ("../a.json", "/etc/passwd", ""):
+        with pytest.raises(ValueError, match="name: expected the name of a file"):
+            measured(bad)

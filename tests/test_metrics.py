@@ -152,3 +152,33 @@ def test_wrong_input_is_named():
         lr_psnr(x, x[..., :5, :5])
     with pytest.raises(ValueError, match="multiple"):
         lr_psnr(x, x[..., :8, :4])
+
+
+@pytest.mark.parametrize("scale", [0, -1, 2.0])
+def test_a_scale_that_is_no_factor_is_named(scale):
+    x = torch.rand(1, 1, 24, 24)
+    with pytest.raises(ValueError, match="scale: expected a whole number of at least 1"):
+        sr_scores(x, x, scale)
+
+
+def test_lr_psnr_and_luma_refuse_what_would_give_a_number_of_nonsense():
+    x, y = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 4, 4)
+    holed = x.clone()
+    holed[0, 0, 0, 0] = float("nan")  # as a byte it would be some grey level
+    with pytest.raises(ValueError, match="x_hat: contains NaN"):
+        lr_psnr(holed, y)
+    with pytest.raises(ValueError, match="y: contains NaN"):
+        lr_psnr(x, y * float("nan"))
+    with pytest.raises(TypeError, match="x_hat: expected float tensors"):
+        lr_psnr((255 * x).byte(), y)
+    with pytest.raises(ValueError, match="y: expected a batch of images"):
+        lr_psnr(x, y[:, :, :0])
+    with pytest.raises(TypeError, match="x: expected a float tensor"):
+        to_y((255 * x).byte())
+
+
+def test_no_images_give_no_scores():
+    none = torch.rand(0, 3, 16, 16)
+    assert psnr(none, none, data_range=1).shape == ssim(none, none, data_range=1).shape == (0,)
+    with pytest.raises(ValueError, match="x: expected a batch of images"):
+        psnr(none[:, :0], none[:, :0], data_range=1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gensr.operators import Blur, Compose, Downsample, LinearOperator, Mask, dense, fit_pseudo_inverse, least_squares
+from gensr.operators.base import divide, dot
 from gensr.operators.downsample import axis
 from gensr.operators.fit import pseudo_inverse_losses
 from gensr.resize import KERNELS, imresize
@@ -238,6 +239,25 @@ def test_losses_are_zero_for_any_right_inverse_and_only_the_start_singles_out_on
     assert ((torch.eye(16, dtype=torch.float64) - inverse @ matrix) @ fitted).norm() < 1e-12  # never left the range of Aᵀ
 
 
+def test_the_losses_reported_are_those_of_the_scaled_problem_in_their_order():
+    matrix, losses = 3 * axis(16, 4, "bicubic")[0], []
+    fit_pseudo_inverse(matrix, steps=2, lr=0.3, weight=0.1, callback=lambda step, l1, l2: losses.append((l1, l2)))
+    a = matrix / torch.linalg.matrix_norm(matrix, 2)
+    b = a.T.clone().requires_grad_()  # where both losses are equal
+    l1, l2 = pseudo_inverse_losses(a, b)
+    moved = b - 0.3 * torch.autograd.grad(l1 + 0.1 * l2, b)[0]
+    for found, at in zip(losses, (b, moved), strict=True):
+        assert found == pytest.approx([v.item() for v in pseudo_inverse_losses(a, at)])
+    assert losses[1][0] != pytest.approx(losses[1][1], rel=0.01)
+
+
+def test_the_default_weight_leaves_no_false_minimum():
+    """diag(1, r): with t = r b the loss of the weak direction is r² (1 − t)² (1 + w t²/r⁴), which has a second minimum from w = 8 r⁴ on; b starts at r."""
+    matrix = torch.diag(torch.tensor([1.0, 0.3], dtype=torch.float64))
+    torch.testing.assert_close(fit_pseudo_inverse(matrix, steps=2500), torch.diag(torch.tensor([1.0, 1 / 0.3], dtype=torch.float64)), rtol=0, atol=1e-4)
+    assert fit_pseudo_inverse(matrix, steps=2500, weight=0.1)[1, 1] < 0.4  # w > 8 r⁴ = 0.065: caught near the start
+
+
 def test_fit_reports_its_losses():
     losses = []
     fit_pseudo_inverse(axis(8, 2, "box")[0], steps=50, callback=lambda step, l1, l2: losses.append((step, l1, l2)))
@@ -248,6 +268,7 @@ def test_fit_reports_its_losses():
 @pytest.mark.parametrize("call, error, message", [
     (lambda: Downsample(0), ValueError, "scale"), (lambda: Downsample(2.5), ValueError, "scale"), (lambda: Downsample(2, "cubic"), ValueError, "kernel"),
     (lambda: Downsample(4)(torch.zeros(1, 3, 10, 8)), ValueError, "x: .*multiples of 4"),
+    (lambda: Downsample(4)(torch.zeros(1, 3, 8, 10)), ValueError, "x: .*multiples of 4, got 8x10"),
     (lambda: Downsample(2)(torch.zeros(3, 8, 8)), ValueError, r"x: .*\(b, c, h, w\)"),
     (lambda: Downsample(2)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), TypeError, "x: .*float"),
     (lambda: Downsample(2).pinv(torch.zeros(8, 8)), ValueError, "y: "), (lambda: Downsample(2).adjoint(torch.zeros(1, 1, 0, 8)), ValueError, "y: "),
@@ -268,5 +289,34 @@ def test_fit_reports_its_losses():
     (lambda: fit_pseudo_inverse(axis(8, 2, "bicubic")[0], lr=50, steps=50), FloatingPointError, "lr"),
 ])
 def test_errors_name_the_argument(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_each_image_of_a_batch_has_its_own_steps():
+    a, b = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]]), torch.tensor([[[[5.0, 6.0]]], [[[7.0, 8.0]]]])
+    assert dot(a, b).shape == (2, 1, 1, 1) and dot(a, b).flatten().tolist() == [17.0, 53.0]
+    assert divide(torch.tensor([1.0, 0.0, 3.0]), torch.tensor([2.0, 0.0, 0.0])).tolist() == [0.5, 0.0, 0.0]
+
+
+def test_gradients_are_finite_where_an_image_of_the_batch_is_black():
+    A, y = Downsample(2), torch.cat([torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)]).requires_grad_()
+    (gradient,) = torch.autograd.grad(least_squares(A, y, 0.1, steps=5).square().sum(), y)
+    assert gradient.isfinite().all() and gradient[1].abs().min() > 0  # 0 / 0 in a branch not taken still spoils the gradient
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Downsample(2).project(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 2, 2)), ValueError, r"y: expected the shape \(1, 3, 2, 2\) of A x"),
+        (lambda: Downsample(2).project(torch.rand(1, 3, 4, 4), torch.rand(2, 3, 2, 2)), ValueError, "y: expected the shape"),
+        (lambda: Downsample(2, [0.5, 0.5]), ValueError, "kernel: expected a filter or one of"),
+        (lambda: Blur.gaussian(float("inf")), ValueError, "sigma: expected a positive number"),
+        (lambda: least_squares(Downsample(2), torch.rand(1, 1, 2, 2), steps=0), ValueError, "steps, tol: expected positive numbers, got 0"),
+        (lambda: least_squares(Downsample(2), torch.rand(1, 1, 2, 2), tol=-1.0), ValueError, "steps, tol: expected positive numbers"),
+        (lambda: fit_pseudo_inverse(torch.full((2, 2), float("nan"))), ValueError, "A: is zero, or contains NaN"),
+    ],
+)
+def test_what_would_be_silently_wrong_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -57,9 +57,18 @@ def test_keeps_the_dtype_and_passes_gradients():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: Average(0), "n: "), (lambda: Average()(torch.zeros(3, 3)), r"x: expected shape \(b, 2\)"), (lambda: Average()(torch.zeros(2)), "x: "),
+    (lambda: Average()(torch.zeros(3, 2, 4)), "x: "),
     (lambda: Average().pinv(torch.zeros(3, 2)), r"y: expected shape \(b, 1\)"), (lambda: Average().adjoint(torch.zeros(3)), "y: "),
     (lambda: Average().project(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1)), "x: "),
 ])
 def test_errors_name_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_whole_numbers_are_no_points_and_half_a_number_is_no_count():
+    for call, name in ((Average(), "x"), (Average().pinv, "y"), (Average().adjoint, "y")):
+        with pytest.raises(TypeError, match=f"{name}: expected a float tensor, got torch.int64"):
+            call(torch.ones(3, 2 if name == "x" else 1).long())
+    with pytest.raises(ValueError, match="n: expected a whole number of at least 1, got 2.5"):
+        Average(2.5)

@@ -51,6 +51,34 @@ def test_pinv_fulfils_all_four_conditions_of_penrose(A):
         torch.testing.assert_close(left, right, rtol=0, atol=1e-10)
 
 
+def test_kernels_read_off_are_out_of_the_border_s_reach():
+    for A in (Downsample(4), Downsample(2, "lanczos3"), Downsample.gaussian(2, 1.2)):
+        torch.testing.assert_close(sub_pixel_kernels(A, 3), sub_pixel_kernels(A, 41)[..., 19:22, 19:22], rtol=0, atol=1e-8)
+
+
+def test_the_default_weight_of_the_descent_is_4_times_the_ratio_to_the_4th():
+    A, size = Downsample.gaussian(2, 1.2), 9
+    values = torch.linalg.svdvals(axis(2 * (2 * size + 1), 2, A.kernel)[0]).square()  # of both axes
+    weight = 4 * (values[-1] / values[0]).item() ** 4
+    assert weight < 0.05
+    made = [fit_sub_pixel(A, size, steps=3, side=6, batch=2, weight=w).weight for w in (None, weight, 0.1)]
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+
+def test_the_descent_comes_to_rest_and_returns_its_last_kernels():
+    kernels = []
+    fitted = fit_sub_pixel(Downsample(2, UNEVEN), 9, steps=40, side=8, batch=4, callback=lambda step, l1, l2, b: kernels.append(b))
+    changes = [(a - b).norm().item() for a, b in zip(kernels, [*kernels[1:], fitted.weight.detach()], strict=True)]
+    assert changes[-1] < 0.1 * changes[20]  # the learning rate has fallen to a twentieth
+
+
+def test_pinv_gives_back_what_a_filter_all_but_loses():
+    A, y = Downsample.gaussian(2, 2.5), random(1, 1, 8, 8)
+    values = torch.linalg.svdvals(axis(16, 2, A.kernel)[0])
+    assert 1e-6 < values[-1] / values[0] < 3e-3
+    torch.testing.assert_close(A(A.pinv(y)), y, rtol=0, atol=1e-7)
+
+
 def test_gaussian_filter_has_its_width_and_keeps_brightness():
     for s, sigma in ((4, 1.6), (3, 1.6), (2, 3.0)):
         k = gaussian_filter(s, sigma)
@@ -168,3 +196,15 @@ def test_the_first_step_of_the_fit_is_at_the_adjoint():
 def test_errors_name_the_argument(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_kernels_and_images_that_do_not_fit_are_named():
+    y = torch.rand(1, 1, 4, 4)
+    for shape in ((3, 1, 3, 3), (4, 1, 2, 2), (4, 2, 3, 3), (4, 3, 3)):
+        with pytest.raises(ValueError, match=r"kernels: expected \(s², 1, size, size\) of an odd size"):
+            sub_pixel(y, torch.rand(shape))
+    for bad in (y[0], y[:, :, :0]):
+        with pytest.raises(ValueError, match=r"y: expected images \(b, c, h, w\)"):
+            sub_pixel(bad, torch.rand(4, 1, 3, 3))
+    with pytest.raises(TypeError, match="A: expected a Downsample, got str"):
+        sub_pixel_kernels("bicubic", 3)  # type: ignore[arg-type]

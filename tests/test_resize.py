@@ -76,6 +76,11 @@ def test_without_antialias_takes_four_taps():
     assert (resize_matrix(40, 10, 0.25) != 0).sum(1).max() == 16
 
 
+def test_box_breaks_ties_towards_the_later_pixel():
+    """Halved without widening, each sample lies midway between two pixels: MATLAB's box, −½ ≤ u < ½, takes the second."""
+    assert resize_matrix(4, 2, 0.5, kernel="box", antialias=False).tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+
+
 def test_constants_and_ramps_survive():
     ramp = torch.arange(32, dtype=torch.float64).expand(4, 32)
     small = imresize(ramp, 0.5)
@@ -100,9 +105,18 @@ def test_gradient_is_the_transpose():
     torch.testing.assert_close(gradient[0, 0], m.T @ v[0, 0] @ m)
 
 
+@pytest.mark.parametrize("size, first", [((8, 40), (8, 20)), ((40, 8), (20, 8)), ((10, 10), (10, 20))])
+def test_the_axis_that_shrinks_most_comes_first_and_each_pass_rounds(size, first):
+    x = torch.randint(256, (20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    last = (size[0], 20) if first[0] == 20 else (20, size[1])
+    assert torch.equal(imresize(x, size=size), imresize(imresize(x, size=first), size=size))
+    assert not torch.equal(imresize(x, size=size), imresize(imresize(x, size=last), size=size))
+
+
 def test_sizes_round_up_as_in_matlab_and_tenths_do_not_gain_a_pixel():
     assert imresize(torch.zeros(5, 7), 0.5).shape == (3, 4)
     assert imresize(torch.zeros(30, 30), 0.1).shape == (3, 3)
+    assert 1.1 * 50 > 55 and imresize(torch.zeros(50, 4), 1.1).shape == (55, 5) and imresize(torch.zeros(4, 50), 1.1).shape == (5, 55)
     assert imresize(torch.zeros(2, 3, 9, 8), size=(4, 20)).shape == (2, 3, 4, 20)
 
 

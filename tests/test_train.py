@@ -88,16 +88,22 @@ def test_resume_of_patches_with_bfloat16(tmp_path):
     assert same(whole, run(12, tmp_path / "c.pt"))
 
 
-def test_average_is_the_moving_average():
+@pytest.mark.parametrize("most", [0.5, 0.12])  # within 5 steps the ramp reaches 0.36: one decay is never reached, the other soon
+def test_average_is_the_moving_average(most):
     model, batches = new_line()
     weights = []
-    history = fit(model, batches, steps=5, lr=0.1, average=0.5, progress=False, callback=lambda now: weights.append(now["model"].layer.weight.detach().clone()))
+
+    def keep(now):
+        weights.append(now["model"].layer.weight.detach().clone())
+
+    history = fit(model, batches, steps=5, lr=0.1, average=most, progress=False, callback=keep)
     torch.manual_seed(0)
     average = Line().layer.weight.detach()
     for step, w in enumerate(weights):
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(most, (1 + step) / (10 + step))
         average = decay * average + (1 - decay) * w
     torch.testing.assert_close(history.average.layer.weight, average)
+    assert torch.equal(history.average.norm.running_mean, model.norm.running_mean)  # buffers are copied, not averaged
 
 
 def test_callback_can_stop():
@@ -222,3 +228,28 @@ def test_accelerate_gives_the_same_weights(tmp_path):
     other, batches = new_line()
     fit(other, batches, steps=10, lr=0.01, progress=False, accelerator=accelerate.Accelerator(cpu=True), checkpoint=tmp_path / "c.pt")
     assert same(plain, other) and (tmp_path / "c.pt").exists()
+
+
+@pytest.mark.parametrize("average", [float("nan"), -0.5, 1.0, 1.5])
+def test_a_decay_that_would_spoil_the_average_is_refused(average):
+    with pytest.raises(ValueError, match="average: expected a decay in"):
+        fit(Line(), [torch.zeros(1)], steps=1, lr=0.1, average=average)
+    with pytest.raises(ValueError, match="average: expected a decay in"):
+        train.fit_gan(Line(), [torch.zeros(1)], steps=1, lr=0.1, average=average)
+
+
+def test_steps_that_are_no_number_are_refused():
+    with pytest.raises(ValueError, match="steps: expected at least 1, got nan"):
+        fit(Line(), [torch.zeros(1)], steps=float("nan"), lr=0.1)
+
+
+def test_checkpoints_are_written_while_it_trains(tmp_path):
+    model, batches = new_line()
+    for save_every, expected in ((-1, [False, True, True]), (1e9, [False, False, False])):
+        seen, path = [], tmp_path / f"{save_every}.pt"
+        fit(model, batches, steps=3, lr=0.1, progress=False, checkpoint=path, save_every=save_every, callback=lambda _, s=seen, p=path: s.append(p.exists()))
+        assert seen == expected and path.exists()
+
+
+def test_cosine_without_room_to_fall():
+    assert cosine(0.1, 10, 10)(9) == pytest.approx(0.1) and cosine(0.1, 10, 10)(11) == pytest.approx(0.0)

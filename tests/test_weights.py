@@ -71,11 +71,17 @@ def test_a_network_inside_another_comes_back(tmp_path):
     loaded, y = weights.load("tiny", tmp_path), torch.rand(1, 1, 5, 6)
     assert isinstance(loaded, AffineProjection) and loaded.scale == 2
     assert torch.equal(loaded(y), net(y))
-    for bad in ("os.system", "gensr.netsuke.Net", "gensr.nets.nn.Linear", "gensr.train.Schedule"):
+    for bad in ("os.system", "gensr.models.pixelcnnpp.Mixture", "gensr.netsuke.Net", "gensr.nets.nn.Linear", "gensr.train.Schedule"):
         write_card(tmp_path, model="gensr.superres.affine.AffineProjection", arguments=INSIDE % bad)
         refused(tmp_path, "manifest.toml", "no model of gensr")
     write_card(tmp_path, model="gensr.superres.affine.AffineProjection", arguments=(INSIDE % "gensr.nets.SubPixelNet").replace("blocks = 1", "blocks = -1"))
     refused(tmp_path, "manifest.toml", "refuses")
+
+
+def test_names_are_sorted_whatever_the_order_of_the_cards(zoo):
+    path = zoo[0] / "manifest.toml"
+    path.write_text(path.read_text() + path.read_text().replace("[tiny]", "[big]"))
+    assert weights.names(zoo[0]) == ["big", "tiny"]
 
 
 def test_folder_may_be_a_string(zoo):
@@ -112,6 +118,11 @@ class TestBadFiles:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         refused(zoo[0], "tiny.safetensors", f"truncated, {len(content) // 2} of {len(content)} bytes")
+
+    def test_one_byte_short(self, zoo):
+        path = zoo[0] / "tiny.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+        refused(zoo[0], "tiny.safetensors", "truncated")
 
     def test_empty(self, zoo):
         (zoo[0] / "tiny.safetensors").write_bytes(b"")

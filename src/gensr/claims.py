@@ -4,15 +4,19 @@
 re-run it: a verdict that changes fails the build.
 """
 
+import http.client
 import json
 import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from scipy import stats
+
+REPOSITORY = "https://raw.githubusercontent.com/gensr/gensr/main/book/chapters/measured"
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,14 @@ def claim(
         over: what `seeds` count, if it is not the seed of a training: "people", "regions".
 
     Raises:
-        ValueError: no bound, fewer than 5 seeds, or an effect that is NaN.
+        ValueError: no bound, fewer than 5 seeds, a confidence not between 0 and 1, or an effect that is NaN.
 
     Reference: Student 1908.
     """
     if at_least is None and at_most is None:
         raise ValueError("at_least, at_most: a claim needs a bound; 'it is better' is not one")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}")
     if not callable(effect):
         if seeds is not None:
             raise ValueError("seeds: given with a number; pass a function of the seed, or leave seeds out")
@@ -123,6 +129,30 @@ def stored(path: str | os.PathLike, name: str | None = None) -> Claim:
         return Claim(**(fields if name is None else fields[name]))
     except (OSError, TypeError, KeyError, json.JSONDecodeError) as e:
         raise ValueError(f"path: {path} holds no claim{f' {name!r}' if name else ''} ({type(e).__name__}: {e})") from None
+
+
+def measured(name: str) -> Path:
+    """The path of a file that a recipe has written for a chapter: measured/NAME in the working folder, where the repository has it.
+
+    A notebook that was downloaded alone, as on Colab, has no such folder; then the file is fetched from the repository and put there.
+
+    Raises:
+        ValueError: `name` is not a plain file name, or the file is not there and cannot be fetched; nothing half-written is left.
+    """
+    if not name or Path(name).name != name:
+        raise ValueError(f"name: expected the name of a file in measured/, got {name!r}")
+    path = Path("measured") / name
+    if not path.exists():
+        try:
+            with urlopen(f"{REPOSITORY}/{name}", timeout=30) as answer:
+                content = answer.read()
+            path.parent.mkdir(exist_ok=True)
+            part = path.with_name(f"{name}.part")
+            part.write_bytes(content)
+            part.replace(path)
+        except (OSError, http.client.HTTPException) as e:
+            raise ValueError(f"name: {path} is not here and cannot be fetched from {REPOSITORY} ({e}); run the notebook inside the repository") from None
+    return path
 
 
 class ClaimTable:

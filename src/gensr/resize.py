@@ -112,7 +112,7 @@ def imresize(
     if scale is not None:
         if not (scale > 0 and math.isfinite(scale)):
             raise ValueError(f"scale: expected a positive number, got {scale}")
-        # The small slack keeps 0.1 · 30 = 3.0000000000000004 from becoming 4 samples.
+        # The small slack keeps 1.1 · 50 = 55.00000000000001 from becoming 56 samples.
         size, factors = (math.ceil(h * scale - 1e-9), math.ceil(w * scale - 1e-9)), (scale, scale)
     else:
         assert size is not None

@@ -71,12 +71,13 @@ def fit(
         progress: show a bar.
 
     Raises:
-        ValueError: steps < 1, a batch source that gives nothing, a checkpoint of another model, or a loss that is not finite.
+        ValueError: steps < 1, an average not in [0, 1), a batch source that gives nothing, a checkpoint of another model, or a loss that is not finite.
 
     Reference: Kingma & Ba 2015 (Adam); Polyak & Juditsky 1992 (averaging).
     """
-    if steps < 1:
+    if not steps >= 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
+    _check_average(average)
     device = accelerator.device if accelerator else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     adam: Any = optimizer or torch.optim.Adam(model.parameters(), lr=lr(0) if callable(lr) else lr)
@@ -149,8 +150,9 @@ def fit_gan(
     Reference: Goodfellow et al. 2014, algorithm 1; Radford, Metz, Chintala 2016 (β₁).
     """
     for name, value in (("steps", steps), ("critic_steps", critic_steps)):
-        if value < 1:
+        if not value >= 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
+    _check_average(average)
     device = accelerator.device if accelerator else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     generator, critic = optimizer or [
@@ -207,6 +209,11 @@ def fit_gan(
         state.release()
     model.eval()
     return history
+
+
+def _check_average(decay: float | None) -> None:
+    if decay is not None and not 0 <= decay < 1:
+        raise ValueError(f"average: expected a decay in [0, 1), got {decay}")
 
 
 @torch.no_grad()

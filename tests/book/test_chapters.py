@@ -14,7 +14,7 @@ from tests.book.reader import BOOK, CHAPTERS, ROOT, SLUGS, Heading, headings, ht
 # The question (the first section), the derivation, and the experiments have names of their own in each chapter; these are the same everywhere.
 PARTS = ("core", "touch it", "what goes wrong", "claims", "check yourself", "exercises", "going further", "references")
 CARD = ("You will be able to", "Needs", "Read", "Run", "Papers")
-LINES, SECONDS = 30, 60
+LINES, COLUMNS, SECONDS = 30, 110, 60
 FIGURES = ("image/png", "image/jpeg", "image/svg+xml")
 
 
@@ -102,6 +102,8 @@ def heading_complaints(cells) -> list[str]:
 def cell_complaints(cells) -> list[str]:
     code = [c for c in cells if c.cell_type == "code"]
     bad = [f"a cell of {n} lines; at most {LINES}: {c.source[:60]!r}" for c in code if (n := len(c.source.strip().split("\n"))) > LINES]
+    lines = [line for c in code if "display_quiz(" not in c.source for line in c.source.split("\n")]
+    bad += [f"a line of {len(line)} columns; at most {COLUMNS}: {line.strip()[:60]!r}" for line in lines if len(line) > COLUMNS]
     first = next((c.source for c in code if "gensr-install" not in c.metadata.get("tags", [])), "")
     if "import" not in first or first.count("torch.manual_seed(0)") != 1:
         bad.append("the first cell must import, and set torch.manual_seed(0)")

@@ -58,6 +58,17 @@ def test_descending_it_brings_an_image_nearer(image, net):
     assert after.item() < before.item() - 1e-3
 
 
+def test_features_that_are_all_zero_stay_zero_and_pass_no_nan():
+    f = torch.zeros(1, 4, 2, 2)
+    f[..., 0, 0] = torch.tensor([3.0, 0.0, 4.0, 0.0])
+    f.requires_grad_()
+    unit = perceptual._unit(f)
+    torch.testing.assert_close(unit[0, :, 0, 0], torch.tensor([0.6, 0.0, 0.8, 0.0]))
+    assert not unit[..., 1, :].any()
+    (unit * torch.arange(16.0).view(1, 4, 2, 2)).sum().backward()
+    assert torch.isfinite(f.grad).all()
+
+
 @pytest.mark.data
 def test_first_used_in_inference_mode_it_still_carries_gradients(image):
     perceptual._weights.cache_clear()
@@ -235,3 +246,11 @@ def test_wrong_input_is_named():
     for other in (255 * x, 2 * x - 1):
         with pytest.raises(ValueError, match=r"x: expected values in \[0, 1\]"):
             lpips(other, other)
+
+
+@pytest.mark.parametrize("extreme", [-0.6, 1.6])
+def test_an_original_a_little_outside_is_refused_and_names_its_range(extreme):
+    x = torch.full((1, 3, 32, 32), 0.5)
+    x[..., 0, 0] = extreme
+    with pytest.raises(ValueError, match=r"x: expected values in \[0, 1\], got"):
+        lpips(torch.zeros(1, 3, 32, 32), x)

@@ -121,3 +121,9 @@ def test_bad_arguments():
             model.score(torch.zeros(1, 2), sigma)
     with pytest.raises(ValueError, match="sigma"):
         DAE(nn.Linear(2, 2), 0.3)(torch.zeros(1, 2), 0.4)
+
+
+def test_an_answer_of_another_shape_is_not_spread_over_the_entries():
+    for network in (nn.Linear(2, 1), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))):
+        with pytest.raises(ValueError, match=r"network: expected an answer of the shape \(2, 2\)"):
+            DAE(network).score(torch.zeros(2, 2))

@@ -385,3 +385,23 @@ def test_bad_arguments():
         fit_gan(new_gan(), [], steps=1, lr=0.1, progress=False)
     with pytest.raises(ValueError, match="critic_loss: became nan at step 0"):
         fit_gan(new_gan(), [torch.full((2, 1), float("nan"))], steps=1, lr=0.1, progress=False)
+
+
+def test_noise_that_is_no_number_is_refused():
+    nan = float("nan")
+    calls = [lambda: instance_noise(torch.ones(1), nan), lambda: anneal(nan, 9), lambda: anneal(math.inf, 9), lambda: GAN(MLP(1, 2), MLP(2, 1), 1, sigma=nan)]
+    for call in calls:
+        with pytest.raises(ValueError, match="sigma: expected at least 0"):
+            call()
+    with pytest.raises(ValueError, match="end: expected at least 0, got nan"):
+        anneal(1.0, 10, nan)
+
+
+def test_checkpoints_are_written_while_two_players_train(tmp_path):
+    seen = []
+    model = GAN(MLP(1, 1), MLP(1, 1), 1)
+    fit_gan(
+        model, [torch.zeros(2, 1)], steps=3, lr=0.1, progress=False, checkpoint=tmp_path / "c.pt", save_every=-1,
+        callback=lambda now: seen.append((tmp_path / "c.pt").exists()),
+    )
+    assert seen == [False, True, True]

@@ -73,6 +73,20 @@ def test_pairs_keep_context_and_pixel_together():
     torch.testing.assert_close((255 * bare).sort().values, ramp[0, 1:, 1:-1].flatten().float().sort().values)
 
 
+def test_pairs_are_taken_from_each_image_by_its_size():
+    dark, light = torch.zeros(1, 20, 40).byte(), torch.full((1, 20, 10), 255).byte()
+    _, pixel = pairs([dark, light], OFFSETS, 100, noise=False)
+    assert int((pixel == 0).sum()) == 80 and int((pixel == 1).sum()) == 20
+    halves = torch.cat([dark, torch.full_like(dark, 255)], 1)
+    _, pixel = pairs([halves], OFFSETS, 100, noise=False)
+    assert 25 < int((pixel == 1).sum()) < 75  # from everywhere, not the first ones
+
+
+def test_the_gate_starts_with_the_energy_of_a_joint_gsm():
+    model = MCGSM(6, 3, 4, 5)
+    assert torch.equal(model.eta, 3 * model.alpha) and model.eta.data_ptr() != model.alpha.data_ptr()
+
+
 def test_dequantised_levels_stay_in_their_cells():
     x = torch.arange(256).byte().repeat(50, 1)
     v = dequantise(x, torch.Generator().manual_seed(0))
@@ -413,3 +427,32 @@ def test_errors_name_the_argument():
         Whitening(2).fit(c, 2 * c[:, 0])
     with pytest.raises(ValueError, match="n, shape, burn_in"):
         mesh().sample(0, (4, 4))
+
+
+def test_what_is_no_grey_image_or_no_pair_is_refused():
+    """Unchecked, each of these gives a number: of the red channel alone, of levels taken for [0, 1], of every context with every pixel."""
+    for x in (torch.rand(1, 3, 9, 9), torch.rand(1, 9, 9), torch.ones(1, 1, 9, 9).byte()):
+        with pytest.raises(ValueError, match=r"x: expected floats \(b, 1, h, w\)"):
+            mesh().log_prob(x)
+    with pytest.raises(ValueError, match="x: expected grey levels as whole numbers"):
+        dequantise(torch.rand(1, 3, 3))
+    for n in (0, -3, float("nan")):
+        with pytest.raises(ValueError, match="n: expected at least one"):
+            pairs([photo_like()], OFFSETS, n)
+    for pixel in (torch.rand(7, 1), torch.rand(()), torch.rand(6)):
+        with pytest.raises(ValueError, match=r"pixel: expected one for each context, \(7,\)"):
+            MCGSM(2, 2, 2, 2).loss(torch.rand(7, 2), pixel)
+
+
+def test_burn_in_is_cut_off_at_the_top_and_both_sides():
+    model = mesh()
+    torch.manual_seed(3)
+    whole = model.sample(2, (4 + 3, 5 + 6), burn_in=0)
+    torch.manual_seed(3)
+    assert torch.equal(model.sample(2, (4, 5), burn_in=3), whole[:, :, 3:, 3:-3])
+
+
+def test_a_uniform_number_of_one_picks_the_last_scale():
+    model = randomised(MCGSM(2, 2, 3, 2))
+    c, nothing = torch.randn(5, 2), torch.zeros(5)
+    torch.testing.assert_close(model.sample(c, torch.full((5,), 1.1), nothing), c @ model.a[1] + model.m[1])

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 
 from gensr.data.digits import LEVELS, digits
-from gensr.models.autoregressive import MaskedConv2d, earlier
+from gensr.models.autoregressive import MaskedConv2d, ancestral, earlier
 from gensr.models.pixelcnn import GatedLayer, GatedPixelCNN, MaskedBlock, PixelCNN
 from gensr.train import fit
 
@@ -169,8 +169,8 @@ def test_block_is_residual():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda m: m(torch.zeros(1, 2, 2)), "codes: expected integers, got torch.float32"),
-        (lambda m: m(torch.zeros(1, 2, 2, dtype=torch.bool)), "codes: expected integers, got torch.bool"),
+        (lambda m: m(torch.zeros(1, 2, 2)), r"codes: expected integers \(b, h, w\), got torch.float32"),
+        (lambda m: m(torch.zeros(1, 2, 2, dtype=torch.bool)), r"codes: expected integers \(b, h, w\), got torch.bool"),
         (lambda m: m(torch.full((1, 2, 2), 4)), "codes: expected numbers from 0 to 3, got 4 … 4"),
         (lambda m: m.log_prob(torch.full((1, 2, 2), -1)), "codes: expected numbers from 0 to 3"),
         (lambda m: m(torch.zeros(1, 3, 2).long()), r"codes: expected a grid of \(2, 2\), got \(3, 2\)"),
@@ -280,6 +280,10 @@ def test_every_layer_hears_the_context_in_both_stacks():
     for out in (v, h[:, :, :1]):  # of h the first row, which v does not reach
         (g,) = torch.autograd.grad(out.sum(), c, retain_graph=True)
         assert (g != 0).all()
+    with torch.no_grad():  # each stack has weights of its own
+        layer.context[1].weight.zero_()
+    v, h = layer(*[torch.rand(1, 1, 4, 4)] * 2, c)
+    assert torch.autograd.grad(v.sum(), c, retain_graph=True)[0].any() and not torch.autograd.grad(h[:, :, :1].sum(), c)[0].any()
 
 
 @pytest.mark.parametrize(("colours", "context", "shape"), [(1, 0, (6, 5)), (3, 0, (4, 5)), (1, 3, (5, 4)), (3, 2, (3, 3)), (1, 0, (1, 1))])
@@ -399,3 +403,46 @@ def test_it_learns_which_class_is_which():
 def test_bad_arguments_of_images(call, words):
     with pytest.raises(ValueError, match=words):
         call(GatedPixelCNN(4, 4, 1))
+
+
+def test_ancestral_counts_what_does_not_exceed_u():
+    """Probabilities 0, ½, ½: u = 0 must not draw the impossible first level, and u = 1 the last, not one after it; a known place stays."""
+    level, seen = torch.full((1, 1, 1, 5), 9), []
+
+    def logits(i, j, colour):
+        seen.append(j)
+        return torch.tensor([[-torch.inf, 0.0, 0.0]])
+
+    known = torch.tensor([[False, False, False, False, True]])
+    ancestral(level, known, torch.tensor([0.0, 0.49, 0.5, 1.0, 0.0]).view(1, 1, 1, 5), logits)
+    assert level.flatten().tolist() == [1, 1, 2, 2, 9] and seen == [0, 1, 2, 3]
+    ancestral(level, known, torch.zeros(1, 1, 1, 5), logits, visit=True)
+    assert seen[4:] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("values", [lambda g: 255 * g, lambda g: (255 * g).byte(), lambda g: g * float("nan"), lambda g: g - 3])
+def test_given_pixels_that_are_no_grey_levels_are_refused(values):
+    """Unchecked, they come back as part of the sample, unlike any image."""
+    given = values(torch.ones(1, 1, 2, 2))
+    for model in (PixelCNN(4, 4, 1, colours=1), GatedPixelCNN(4, 4, 1)):
+        with pytest.raises(ValueError, match="given: expected"):
+            model.sample(1, (2, 2), given=given, known=torch.eye(2).bool())
+
+
+def test_noise_that_is_not_uniform_and_images_without_pixels_are_refused():
+    model = GatedPixelCNN(4, 4, 1)
+    for u in (float("nan"), 2.0, -1.0):
+        with pytest.raises(ValueError, match="noise: expected numbers from 0 to 1"):
+            model.sample(1, (2, 2), noise=torch.full((1, 1, 2, 2), u))
+    with pytest.raises(ValueError, match="x: expected floats"):
+        model(torch.rand(1, 1, 0, 3))
+    with pytest.raises(ValueError, match="levels, hidden, layers, colours: expected at least 1"):
+        PixelCNN(4, 4, 1, colours=0)
+
+
+def test_words_of_any_whole_type_and_only_grids_of_them():
+    model, words = PixelCNN(5, 6, 1), torch.randint(0, 5, (2, 3, 3))
+    torch.testing.assert_close(model.log_prob(words.byte()), model.log_prob(words))
+    for x in (words[0], words[:, None]):
+        with pytest.raises(ValueError, match=r"codes: expected integers \(b, h, w\)"):
+            model(x)

@@ -327,6 +327,27 @@ def test_dropout_is_off_in_evaluation():
     assert torch.equal(model.log_prob(x), model.log_prob(x))
 
 
+def test_dropout_in_training_lies_after_the_nonlinearity():
+    """Of the 2·hidden numbers that the second convolution reads, each is dropped by itself, the others are scaled."""
+    seen, block = {}, GatedBlock(16, 0, False, 0.25, 0).train()
+    block.first.register_forward_hook(lambda m, _, y: seen.update(y=y))
+    block.second.register_forward_pre_hook(lambda m, given: seen.update(read=given[0]))
+    torch.manual_seed(0)
+    block(torch.randn(4, 16, 8, 8), None, None)
+    dropped = seen["read"] == 0
+    assert 0.2 < dropped.float().mean() < 0.3
+    assert not torch.equal(dropped[:, :16], dropped[:, 16:])
+    torch.testing.assert_close(seen["read"][~dropped], (concat_elu(seen["y"]) / 0.75)[~dropped])
+
+
+def test_new_weights_have_length_about_the_scale():
+    torch.manual_seed(0)
+    for conv, scale in ((ShiftedConv2d(64, 16, (2, 3)), 1.0), (ShiftedConv2d(64, 16, (2, 2), right=True, scale=0.1), 0.1),
+                        (ShiftedConvTranspose2d(64, 16, right=True), 1.0)):
+        assert conv.weight.length.numel() == 16
+        assert conv.weight.length.mean().item() == pytest.approx(scale, rel=0.1)
+
+
 def test_initialise_standardises_every_layer():
     model = PixelCNNpp(256, 8, 1, mixtures=2, dropout=0.0, context=2).double()
     x, c = grids(32, 3, 8, 8, 256), torch.randn(32, 2).double()
@@ -455,3 +476,12 @@ def test_one_component_is_the_discretised_logistic():
     x = grids(1, 1, 2, 2, 8) * 2 - 1
     log_p = Mixture(torch.randn(1, 1, 2, 2).double(), mean, log_scale, mean[:, :, :0]).log_prob(x, 8)
     torch.testing.assert_close(log_p, discretized_logistic_log_prob(x, mean[:, 0], log_scale[:, 0], 8)[:, 0])
+
+
+def test_noise_that_is_not_uniform_is_refused():
+    model = PixelCNNpp(4, 2, 1, colours=1, mixtures=1, resolutions=1)
+    for u in (float("nan"), 2.0, -1.0):
+        noise = torch.full((1, 2, 2, 2), 0.5)
+        noise[0, 0, 0, 0] = u
+        with pytest.raises(ValueError, match="noise: expected the shape .* numbers from 0 to 1"):
+            model.sample(1, (2, 2), noise=noise)

@@ -260,3 +260,9 @@ def test_learns_a_law_to_its_entropy(kind):
 def test_bad_arguments(call, words):
     with pytest.raises(ValueError, match=words):
         call(PixelRNN(4, 4, 1))
+
+
+def test_the_two_directions_have_weights_of_their_own():
+    layer = DiagonalBiLSTM(4)
+    ours, theirs = ({id(p) for p in lstm.parameters()} for lstm in (layer.left, layer.right))
+    assert len(ours) == len(theirs) == 3 and not ours & theirs

@@ -280,6 +280,7 @@ def test_arrays_are_read_as_their_description_says(layers, tmp_path):
     w, x = made_up(layers), np.random.default_rng(0).random((9, 12))
     np.savez(tmp_path / "ride.npz", **w)
     model = load_published(tmp_path / "ride.npz")
+    assert model.tile == 64
     assert not model.training
     with torch.no_grad():
         found = model.pixel_log_prob(torch.from_numpy(x)[None, None].float())[0] / math.log(2)
@@ -379,3 +380,42 @@ def test_errors(tmp_path):
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     with pytest.raises(ValueError, match=r"path: expected arrays slstm0\.W_g"):
         load_published(tmp_path / "other.npz")
+
+
+def test_burn_in_is_cut_off_at_the_top_and_both_sides():
+    model = small()
+    torch.manual_seed(3)
+    whole = model.sample(1, (3 + 2, 4 + 4), burn_in=0)
+    torch.manual_seed(3)
+    assert torch.equal(model.sample(1, (3, 4), burn_in=2), whole[:, :, 2:, 2:-2])
+
+
+def test_the_frame_is_the_mean_and_the_first_frame_of_a_texture_is_noise_around_it(monkeypatch):
+    model = small()
+    model.whitening.mean_out.fill_(0.3)
+    frame = model.framed(torch.ones(1, 1, 3, 4).double())
+    assert frame.shape == (1, 1, 5, 8) and frame[..., 2:, 2:-2].min() == 1
+    frame[..., 2:, 2:-2] = 0.3
+    torch.testing.assert_close(frame, torch.full_like(frame, 0.3))
+    monkeypatch.setattr(model, "draw", lambda x, **_: x)
+    torch.manual_seed(0)
+    start = model.sample(1, (60, 60), burn_in=0, limits=(-9.0, 9.0))
+    assert abs(start.mean() - 0.3) < 0.01 and abs(start.std() - 0.1) < 0.01
+
+
+def test_a_new_layer_has_weights_of_unit_sums_and_open_half_gates():
+    torch.manual_seed(0)
+    layer = SpatialLSTM(12, 32)
+    for part in (layer.input, layer.left, layer.up):
+        assert part.weight.std().item() == pytest.approx((12 + 2 * 32) ** -0.5, rel=0.05)
+    assert not layer.input.bias.any()
+
+
+def test_noise_of_another_size_or_an_image_that_is_not_grey_is_refused():
+    model, x = small(), torch.rand(1, 1, 6, 7).double()
+    for shape in ((1, 9, 9), (1, 4, 3), (6, 7)):
+        with pytest.raises(ValueError, match=r"noise: expected two of the shape \(1, 6, 7\)"):
+            model.draw(x, noise=(torch.rand(1, 6, 7).double(), torch.rand(shape).double()))
+    for call in (model.log_prob, model.draw):
+        with pytest.raises(ValueError, match=r"x: expected floats \(b, 1, h, w\)"):
+            call(torch.rand(1, 3, 6, 7))

@@ -288,3 +288,14 @@ def test_bad_arguments():
             AmortisedGAN(MLP(1, 2), MLP(2, 1), A, **keywords)
         with pytest.raises(ValueError, match=message):
             AmortisedDAE(MLP(1, 2), MLP(2, 2), A, **keywords)
+
+
+def test_numbers_that_are_none_and_measurements_of_another_shape_are_refused():
+    """y (b,) against A x (b, 1) would be every answer against every measurement."""
+    for y in (torch.rand(4), torch.rand(1, 1)):
+        with pytest.raises(ValueError, match=r"y: expected the shape \(4, 1\) of A x"):
+            penalty(Average(), torch.rand(4, 2), y)
+    nan = float("nan")
+    for name in ("soft", "sigma"):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 0, got nan"):
+            AmortisedGAN(MLP(1, 2), MLP(2, 1), Average(), **{name: nan})

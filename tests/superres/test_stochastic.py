@@ -169,3 +169,13 @@ def test_bad_arguments():
         net.sample(y, 5, z=torch.zeros(20, 2))
     with pytest.raises(ValueError, match="n: expected at least 1, got 0"):
         net.sample(y, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_is_as_precise_as_the_measurement(dtype):
+    net = StochasticProjection(MLP(3, 2), Average(), 2)
+    assert net.noise(torch.zeros(4, 1, dtype=dtype)).dtype == dtype
+
+
+def test_one_answer_may_be_asked_for():
+    assert StochasticProjection(MLP(2, 2), Average()).sample(torch.zeros(3, 1), 1).shape == (3, 1, 2)

@@ -23,14 +23,15 @@ def reliability(probs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bi
         labels: the right classes.
 
     Raises:
-        ValueError: rows that are no probabilities, no data, a number of labels that differs, or bins below 1.
+        ValueError: rows that are no probabilities, no data, a number of labels that differs, labels of no class, or bins below 1.
 
     Reference: DeGroot & Fienberg 1983; Guo, Pleiss, Sun, Weinberger 2017, §2.
     """
-    if len(probs) == 0 or len(probs) != len(labels):
-        raise ValueError(f"labels: expected as many as rows in probs, at least one, got {len(labels)} for {len(probs)}")
-    if not ((probs >= 0).all() and torch.allclose(probs.sum(1), torch.ones_like(probs[:, 0]), atol=1e-3)):
-        raise ValueError("probs: expected rows of probabilities that sum to 1 (softmax of the logits, not the logits)")
+    if probs.dim() != 2 or len(probs) == 0 or labels.shape != probs.shape[:1]:
+        raise ValueError(f"labels: expected as many as rows in probs, at least one, got {tuple(labels.shape)} for {tuple(probs.shape)}")
+    _check(probs)
+    if labels.min() < 0 or labels.max() >= probs.shape[1]:
+        raise ValueError(f"labels: expected numbers from 0 to {probs.shape[1] - 1}, got {labels.min()} … {labels.max()}")
     if bins < 1:
         raise ValueError(f"bins: expected at least 1, got {bins}")
     confidence, answer = probs.double().max(1)
@@ -59,8 +60,12 @@ def expected_calibration_error(probs: Float[Tensor, "n classes"], labels: Int[Te
 def entropy(probs: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch"]:
     """−Σ p log p of each row of probabilities, in nats: 0 for a sure answer, log(classes) for none.
 
+    Raises:
+        ValueError: rows that are no probabilities.
+
     Reference: Shannon 1948.
     """
+    _check(probs)
     return torch.special.entr(probs).sum(-1)
 
 
@@ -71,12 +76,19 @@ def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
     entropy of foreign data alone does not say so: a net that always doubts has it too.
 
     Raises:
-        ValueError: one of them empty.
+        ValueError: one of them empty, with NaN, or not of one axis.
 
     Reference: Hanley & McNeil 1982 (the area under the curve is this probability); Hendrycks & Gimpel 2017 (for foreign data).
     """
-    if len(inside) == 0 or len(outside) == 0:
-        raise ValueError(f"inside, outside: expected scores in both, got {len(inside)} and {len(outside)}")
+    if inside.dim() != 1 or outside.dim() != 1 or len(inside) == 0 or len(outside) == 0:
+        raise ValueError(f"inside, outside: expected scores in both, (n,) and (m,), got {tuple(inside.shape)} and {tuple(outside.shape)}")
+    if inside.isnan().any() or outside.isnan().any():
+        raise ValueError("inside, outside: contain NaN")
     ordered = inside.sort().values
     below = torch.searchsorted(ordered, outside.contiguous()) + torch.searchsorted(ordered, outside.contiguous(), right=True)
     return below.double().mean().item() / (2 * len(inside))
+
+
+def _check(probs: Tensor) -> None:
+    if probs.dim() == 0 or not ((probs >= 0).all() and torch.allclose(probs.sum(-1), torch.ones_like(probs[..., 0]), atol=1e-3)):
+        raise ValueError("probs: expected rows of probabilities that sum to 1 (softmax of the logits, not the logits)")

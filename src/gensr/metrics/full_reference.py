@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from gensr.resize import imresize
 
 
-def _check_pair(x_hat: Tensor, x: Tensor) -> None:
+def _check_pair(x_hat: Tensor, x: Tensor, name: str = "x_hat, x") -> None:
     if x_hat.shape != x.shape:
-        raise ValueError(f"x_hat, x: expected equal shapes, got {tuple(x_hat.shape)} and {tuple(x.shape)}")
-    if x.dim() != 4:
-        raise ValueError(f"x: expected a batch of images (b, c, h, w), got shape {tuple(x.shape)}")
+        raise ValueError(f"{name}: expected equal shapes, got {tuple(x_hat.shape)} and {tuple(x.shape)}")
+    if x.dim() != 4 or min(x.shape[1:]) < 1:
+        raise ValueError(f"{name}: expected a batch of images (b, c, h, w), got shape {tuple(x.shape)}")
     if not (x_hat.is_floating_point() and x.is_floating_point()):
-        raise TypeError(f"x_hat, x: expected float tensors, got {x_hat.dtype} and {x.dtype}")
+        raise TypeError(f"{name}: expected float tensors, got {x_hat.dtype} and {x.dtype}")
 
 
 def psnr(x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], *, data_range: float) -> Float[Tensor, " b"]:
@@ -66,13 +66,15 @@ def ssim(x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], *, data_r
     cov = local_mean(u * v) - mu_u * mu_v
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     score = (2 * mu_u * mu_v + c1) * (2 * cov + c2) / ((mu_u**2 + mu_v**2 + c1) * (var_u + var_v + c2))
-    return score.reshape(b, -1).mean(1).to(x.dtype)
+    return score.unflatten(0, (b, c)).mean((1, 2, 3, 4)).to(x.dtype)
 
 
 def to_y(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Luma of RGB in [0, 1] by ITU-R BT.601, in [16/255, 235/255]: (16 + 65.481 R + 128.553 G + 24.966 B) / 255, as MATLAB's ``rgb2ycbcr``."""
     if x.dim() != 4 or x.shape[1] != 3:
         raise ValueError(f"x: expected RGB images (b, 3, h, w), got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"x: expected a float tensor in [0, 1], got {x.dtype}")
     r, g, b = x.unbind(1)
     return ((16 + 65.481 * r + 128.553 * g + 24.966 * b) / 255)[:, None]
 
@@ -95,7 +97,7 @@ def sr_scores(x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], scal
         x: the original, cropped to a multiple of the scale.
 
     Raises:
-        ValueError: unequal shapes, other than 1 or 3 channels, NaN, or nothing left after shaving.
+        ValueError: unequal shapes, other than 1 or 3 channels, NaN, a scale below 1, or nothing left after shaving.
 
     Reference: Timofte et al. 2014, §5; Lim et al. 2017, §4.
     """
@@ -104,6 +106,8 @@ def sr_scores(x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], scal
         raise ValueError(f"x: expected RGB (3 channels) or Y (1 channel), got {x.shape[1]} channels")
     if not (torch.isfinite(x_hat).all() and torch.isfinite(x).all()):
         raise ValueError("x_hat, x: contain NaN or infinite values")
+    if not isinstance(scale, int) or scale < 1:
+        raise ValueError(f"scale: expected a whole number of at least 1, got {scale!r}")
     if min(x.shape[-2:]) <= 2 * scale:
         raise ValueError(f"x: nothing is left of {x.shape[-2]}x{x.shape[-1]} pixels after shaving {scale} on each side")
 
@@ -122,10 +126,14 @@ def lr_psnr(x_hat: Float[Tensor, "b 3 h w"], y: Float[Tensor, "b 3 h2 w2"]) -> F
     Above about 45 dB the estimate explains the measurement up to rounding.
 
     Raises:
-        ValueError: x_hat is not a whole multiple of y in size.
+        ValueError: not four axes, NaN, or x_hat is not a whole multiple of y in size. TypeError: tensors that are not float.
 
     Reference: Lugmayr et al. 2020 (SRFlow), §4.1.
     """
+    for name, v in (("x_hat", x_hat), ("y", y)):
+        _check_pair(v, v, name)
+        if not torch.isfinite(v).all():
+            raise ValueError(f"{name}: contains NaN or infinite values")
     (h, w), (h2, w2) = x_hat.shape[-2:], y.shape[-2:]
     if h % h2 or w % w2 or h // h2 != w // w2:
         raise ValueError(f"x_hat, y: {h}x{w} is not a whole multiple of {h2}x{w2}")

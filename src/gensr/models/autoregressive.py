@@ -66,12 +66,12 @@ class MaskedConv2d(nn.Conv2d):
         return F.conv2d(x, self.weight * self.seen, self.bias, padding=self.padding)  # type: ignore[arg-type]
 
 
-def check_image(x: Tensor, colours: int, levels: int) -> None:
+def check_image(x: Tensor, colours: int, levels: int, name: str = "x") -> None:
     """ValueError that names x unless it is (b, colours, h, w) of numbers in [0, 1]."""
-    if x.dim() != 4 or x.shape[1] != colours or not x.is_floating_point():
-        raise ValueError(f"x: expected floats (b, {colours}, h, w), got {x.dtype} of shape {tuple(x.shape)}")
+    if x.dim() != 4 or x.shape[1] != colours or min(x.shape[2:]) < 1 or not x.is_floating_point():
+        raise ValueError(f"{name}: expected floats (b, {colours}, h, w), got {x.dtype} of shape {tuple(x.shape)}")
     if x.numel() and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"x: expected levels k/{levels - 1} in [0, 1], got values from {x.min():.3g} to {x.max():.3g}")
+        raise ValueError(f"{name}: expected levels k/{levels - 1} in [0, 1], got values from {x.min():.3g} to {x.max():.3g}")
 
 
 def to_levels(x: Float[Tensor, "b c h w"], levels: int) -> Int[Tensor, "b c h w"]:
@@ -100,6 +100,7 @@ def begin(
         rows = given.shape[2] if given.dim() == 4 else 0
         if given.shape != (n, colours, rows, w) or rows > h or (known is not None and rows != h):
             raise ValueError(f"given: expected {n} images of {colours}×{h}×{w}, or, without `known`, their first rows; got the shape {tuple(given.shape)}")
+        check_image(given, colours, levels, "given")
         level[:, :, :rows] = to_levels(given, levels)
         mask[:rows] = True
     if known is not None:
@@ -109,6 +110,8 @@ def begin(
     u = torch.rand(level.shape, dtype=like.dtype, device=like.device) if noise is None else noise
     if u.shape != level.shape:
         raise ValueError(f"noise: expected the shape {tuple(level.shape)}, got {tuple(u.shape)}")
+    if not (u.min() >= 0 and u.max() <= 1):
+        raise ValueError(f"noise: expected numbers from 0 to 1, got {u.min():.3g} to {u.max():.3g}")
     return level, mask, u
 
 

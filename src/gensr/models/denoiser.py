@@ -26,7 +26,7 @@ class DAE(nn.Module):
         sigma: σ in the units of x; or a pair (low, high), and one network learns all levels between.
 
     Raises:
-        ValueError: sigma not positive, or low not below high.
+        ValueError: sigma not positive, or low not below high; a network whose answers have not the shape of x.
 
     Reference: Alain & Bengio 2014, theorem 1 (σ → 0); Miyasawa 1961 and Robbins 1956 (every σ, "Tweedie's formula").
     """
@@ -60,7 +60,10 @@ class DAE(nn.Module):
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         seen = x if self.low == self.high else torch.cat([x, sigma.log().expand_as(x[:, :1])], 1)
-        return x + sigma * self.network(seen)
+        noise = self.network(seen)
+        if noise.shape != x.shape:
+            raise ValueError(f"network: expected an answer of the shape {tuple(x.shape)}, got {tuple(noise.shape)}")
+        return x + sigma * noise
 
     def _level(self, x: Tensor, sigma: float | None) -> Tensor:
         value = self.low if sigma is None else sigma

@@ -9,6 +9,7 @@ so every loss below asks the generator to walk along the gradient of some functi
 Reference: Goodfellow et al. 2014, "Generative Adversarial Nets", NeurIPS.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def instance_noise(x: Float[Tensor, "..."], sigma: float) -> Float[Tensor, "..."
 
     Reference: Sønderby et al. 2017, §3.3; Arjovsky & Bottou 2017.
     """
-    if sigma < 0:
+    if not sigma >= 0:
         raise ValueError(f"sigma: expected at least 0, got {sigma}")
     return x + sigma * torch.randn_like(x) if sigma > 0 else x
 
@@ -109,9 +110,10 @@ def anneal(sigma: float, steps: int, end: float = 0.0) -> Callable[[int], float]
     Raises:
         ValueError: a negative sigma or end, or steps below 1.
     """
-    if sigma < 0 or end < 0:
-        raise ValueError(f"{'sigma' if sigma < 0 else 'end'}: expected at least 0, got {min(sigma, end)}")
-    if steps < 1:
+    for name, value in (("sigma", sigma), ("end", end)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}: expected at least 0, got {value}")
+    if not steps >= 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
     return lambda step: sigma + (end - sigma) * min(1.0, step / steps)
 
@@ -138,7 +140,7 @@ class GAN(nn.Module):
         super().__init__()
         if latent < 1:
             raise ValueError(f"latent: expected at least 1, got {latent}")
-        if not callable(sigma) and sigma < 0:
+        if not callable(sigma) and not sigma >= 0:
             raise ValueError(f"sigma: expected at least 0, got {sigma}")
         self.generator, self.critic, self.latent, self.losses, self.sigma = generator, critic, latent, losses, sigma
         self.register_buffer("step", torch.tensor(0))  # the generator's steps so far: in checkpoints, so that a resumed noise goes on where it was

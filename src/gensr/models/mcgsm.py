@@ -25,9 +25,7 @@ def neighbourhood(rows: int = 4, columns: int = 7) -> list[tuple[int, int]]:
     """The places (Δi, Δj), relative to the centre of a window's last row, of all its pixels that come before that one when one reads.
 
     4 × 7 gives 24 neighbours, 3 × 5 the 12 of RIDE. Another ordering of the pixels is this one on a flipped or transposed image.
-
-    Raises:
-        ValueError: no rows, or columns that are not odd.
+    ValueError if there are no rows, or the columns are not odd.
     """
     if rows < 1 or columns < 1 or columns % 2 == 0 or rows * columns < 2:
         raise ValueError(f"rows, columns: expected at least one row and an odd number of columns, and one neighbour, got {rows} and {columns}")
@@ -43,7 +41,9 @@ def margins(offsets: Offsets) -> tuple[int, int, int]:
 
 
 def contexts(x: Float[Tensor, "b 1 h w"], offsets: Offsets) -> tuple[Float[Tensor, "b h2 w2 n"], Float[Tensor, "b h2 w2"]]:
-    """(context, pixel) of every pixel whose neighbourhood lies inside the image, differentiable in x; ValueError if there is none."""
+    """(context, pixel) of every pixel whose neighbourhood lies inside the image, differentiable in x; ValueError if there is none, or x is not grey."""
+    if x.dim() != 4 or x.shape[1] != 1 or not x.is_floating_point():
+        raise ValueError(f"x: expected floats (b, 1, h, w), got {x.dtype} of shape {tuple(x.shape)}")
     top, left, right = margins(offsets)
     h, w = x.shape[2] - top, x.shape[3] - left - right
     if h < 1 or w < 1:
@@ -54,6 +54,8 @@ def contexts(x: Float[Tensor, "b 1 h w"], offsets: Offsets) -> tuple[Float[Tenso
 
 def dequantise(x: UInt8[Tensor, "*shape"], generator: torch.Generator | None = None) -> Float[Tensor, "*shape"]:
     """(level + u)/256 with u ~ U(0, 1): grey levels become numbers with a density, which can no longer grow without bound on 256 points."""
+    if x.is_floating_point():
+        raise ValueError(f"x: expected grey levels as whole numbers from 0 to 255, got {x.dtype}")
     return (x.float() + torch.rand(x.shape, generator=generator)) / 256
 
 
@@ -62,8 +64,8 @@ def pairs(
 ) -> tuple[Float[Tensor, "m n"], Float[Tensor, " m"]]:
     """(context, pixel) pairs of 8-bit images, dequantised (without `noise` bare levels/255), shuffled; all, or about `n`, from each image by its size."""
     generator, images, found = torch.Generator().manual_seed(seed), list(images), []
-    if not images:
-        raise ValueError("images: expected at least one")
+    if not images or (n is not None and not n >= 1):
+        raise ValueError(f"{'n' if images else 'images'}: expected at least one")
     for v in images:
         c, y = (part.flatten(0, 2) for part in contexts((dequantise(v, generator) if noise else v.float() / 255)[None], offsets))
         keep = torch.randperm(len(y), generator=generator)[: None if n is None else math.ceil(n * v.numel() / sum(map(torch.numel, images)))]
@@ -181,10 +183,10 @@ class MCGSM(nn.Module):
         self.m = nn.Parameter(torch.zeros(components))
         self.log_L = nn.Parameter(torch.zeros(components))
 
-    def energies(
-        self, context: Float[Tensor, "*batch n"], pixel: Float[Tensor, "*batch"]
-    ) -> tuple[Float[Tensor, "*batch k s"], Float[Tensor, "*batch k s"]]:
+    def energies(self, context: Float[Tensor, "*batch n"], pixel: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch k s"], Float[Tensor, "*batch k s"]]:
         """Logits of the gate p(k, s ∣ c), and those of the posterior p(k, s ∣ c, y): the same plus the expert's log N(y)."""
+        if pixel.shape != context.shape[:-1]:
+            raise ValueError(f"pixel: expected one for each context, {tuple(context.shape[:-1])}, got {tuple(pixel.shape)}")
         square = (context @ self.b).square() @ self.beta.square().T - 2 * context @ self.omega.T  # (*batch, k)
         error = (pixel[..., None] - context @ self.a.T - self.m) * self.log_L.exp()
         gate = self.eta - 0.5 * self.alpha.exp() * square[..., None]  # (*batch, k, s)
@@ -214,9 +216,8 @@ def lbfgs(model: nn.Module, *batch: Tensor, steps: int = 100, chunk: int = 20_00
 
     All data count in every step; they are read in chunks, so that intermediate results stay small. For minibatches take Adam: `gensr.train.fit`.
     """
-    optimiser = torch.optim.LBFGS(
-        model.parameters(), max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-7, tolerance_change=1e-10
-    )
+    search = {"line_search_fn": "strong_wolfe", "tolerance_grad": 1e-7, "tolerance_change": 1e-10}
+    optimiser = torch.optim.LBFGS(model.parameters(), max_iter=steps, history_size=20, **search)
     losses = []
 
     def evaluate() -> Tensor:

@@ -60,8 +60,8 @@ class PixelCNN(nn.Module):
         grid: tuple[int, int] | list[int] | None = None,
     ):
         super().__init__()
-        if min(levels, hidden, layers) < 1:
-            raise ValueError(f"levels, hidden, layers: expected at least 1, got {levels}, {hidden} and {layers}")
+        if min(levels, hidden, layers, 1 if colours is None else colours) < 1:
+            raise ValueError(f"levels, hidden, layers, colours: expected at least 1, got {levels}, {hidden}, {layers} and {colours}")
         self.levels, self.colours, c = levels, colours, colours or 1
         self.embedding = nn.Embedding(levels, hidden) if colours is None else None  # the distance between two words' numbers means nothing
         self.first = MaskedConv2d("A", colours or hidden, hidden, size, colours=c)
@@ -78,7 +78,7 @@ class PixelCNN(nn.Module):
             ValueError: not an image of so many colours and finite values; words that are not integers, or not in 0 … levels − 1; with a `grid`, another size.
         """
         self.check(x)
-        features = self.first(2 * x - 1 if self.embedding is None else self.embedding(x).movedim(-1, 1))
+        features = self.first(2 * x - 1 if self.embedding is None else self.embedding(x.long()).movedim(-1, 1))
         if self.place is not None:
             features = features + self.place[:, : x.shape[-2]]
         logits = self.last(self.blocks(features))
@@ -125,8 +125,8 @@ class PixelCNN(nn.Module):
     def check(self, x: Tensor) -> None:
         if self.colours is not None:
             check_image(x, self.colours, self.levels)
-        elif x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-            raise ValueError(f"codes: expected integers, got {x.dtype}")
+        elif x.dim() != 3 or x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+            raise ValueError(f"codes: expected integers (b, h, w), got {x.dtype} of shape {tuple(x.shape)}")
         elif x.numel() and not 0 <= int(x.min()) <= int(x.max()) < self.levels:
             raise ValueError(f"codes: expected numbers from 0 to {self.levels - 1}, got {int(x.min())} … {int(x.max())}")
         if self.place is not None and (x.shape[-2] > self.place.shape[1] or x.shape[-1] != self.place.shape[2]):
@@ -196,7 +196,7 @@ class GatedPixelCNN(nn.Module):
 
     def __init__(self, levels: int = 256, hidden: int = 32, layers: int = 8, *, colours: int = 1, size: int = 3, first: int = 7, context: int = 0):
         super().__init__()
-        if min(levels - 1, hidden, layers, colours) < 1 or context < 0:
+        if min(levels - 1, hidden, layers, colours, size, first) < 1 or context < 0:
             raise ValueError(f"levels, hidden, layers, colours, context: expected at least 2, 1, 1, 1, 0, got {levels, hidden, layers, colours, context}")
         self.levels, self.colours = levels, colours
         self.layers = nn.ModuleList(

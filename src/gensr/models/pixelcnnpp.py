@@ -253,8 +253,8 @@ class PixelCNNpp(nn.Module):
         Raises:
             ValueError: n or shape below 1, a temperature that is not positive, or given, known, noise or context that do not fit.
         """
-        if noise is not None and noise.shape != (n, 1 + self.colours, *shape):
-            raise ValueError(f"noise: expected the shape {(n, 1 + self.colours, *shape)}, got {tuple(noise.shape)}")
+        if noise is not None and (noise.shape != (n, 1 + self.colours, *shape) or not ((noise >= 0) & (noise <= 1)).all()):
+            raise ValueError(f"noise: expected the shape {(n, 1 + self.colours, *shape)} and numbers from 0 to 1, got {tuple(noise.shape)}")
         level, kept, u = begin(n, self.colours, shape, self.levels, temperature, given, known, None if noise is None else noise[:, 1:], self.last.bias)
         u = torch.cat([torch.rand_like(u[:, :1]), u], 1) if noise is None else noise
         x = to_image(level, self.levels, u)

@@ -198,6 +198,8 @@ class RIDE(nn.Module):
         b, _, height, width = x.shape
         height, width = height - TOP, width - 2 * SIDE
         contexts(x, OFFSETS)  # refuses what is too small
+        if noise is not None and any(v.shape != x[:, 0].shape for v in noise):
+            raise ValueError(f"noise: expected two of the shape {tuple(x[:, 0].shape)}, got {[tuple(v.shape) for v in noise]}")
         u, e = noise or (torch.rand_like(x[:, 0]), torch.randn_like(x[:, 0]))
         x = x[:, 0].clone()
         h, c = ([x.new_zeros(b, height, width, layer.hidden) for layer in self.slstm] for _ in range(2))  # type: ignore[misc]

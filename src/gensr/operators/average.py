@@ -16,15 +16,15 @@ class Average(LinearOperator):
         n: how many numbers, 2 by default: a point of the plane.
 
     Raises:
-        ValueError: n below 1, or points or measurements of another shape.
+        ValueError: n below 1, or points or measurements of another shape. TypeError: they are not floats.
 
     Reference: Sønderby et al. 2017, §5.1.
     """
 
     def __init__(self, n: int = 2):
         super().__init__()
-        if n < 1:
-            raise ValueError(f"n: expected at least 1, got {n}")
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"n: expected a whole number of at least 1, got {n!r}")
         self.n = n
 
     def forward(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b 1"]:
@@ -46,5 +46,7 @@ class Average(LinearOperator):
 
 
 def _check(name: str, v: Tensor, n: int) -> None:
+    if not isinstance(v, Tensor) or not v.is_floating_point():
+        raise TypeError(f"{name}: expected a float tensor, got {v.dtype if isinstance(v, Tensor) else type(v).__name__}")
     if v.dim() != 2 or v.shape[1] != n:
         raise ValueError(f"{name}: expected shape (b, {n}), got {tuple(v.shape)}")

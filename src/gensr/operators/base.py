@@ -27,9 +27,15 @@ class LinearOperator(nn.Module):
     def project(self, x: Float[Tensor, "b ..."], y: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """x + A⁺(y - A x): of all images that explain y best, the one nearest to x.
 
+        Raises:
+            ValueError: A x has another shape than y.
+
         Reference: Sønderby et al. 2017, on affine projected networks (there a network makes x).
         """
-        return x + self.pinv(y - self(x))
+        seen = self(x)
+        if seen.shape != y.shape:
+            raise ValueError(f"y: expected the shape {tuple(seen.shape)} of A x, got {tuple(y.shape)}")
+        return x + self.pinv(y - seen)
 
 
 def least_squares(
@@ -46,12 +52,14 @@ def least_squares(
         tol: stop when the gradient has shrunk by this factor in every image; 1e-6 in float32 and 1e-12 in float64 by default.
 
     Raises:
-        ValueError: y is not a batch of images, or λ is negative.
+        ValueError: y is not a batch of images, λ is negative, or steps and tol are not positive.
 
     Reference: Hestenes and Stiefel 1952; Björck 1996, §7.4 (CGLS).
     """
     if not lam >= 0:
         raise ValueError(f"lam: expected a number that is not negative, got {lam}")
+    if steps < 1 or (tol is not None and not tol > 0):
+        raise ValueError(f"steps, tol: expected positive numbers, got {steps} and {tol}")
     r = y  # what is left to explain, y - A x
     s = A.adjoint(r)  # minus half the gradient, Aᵀr - λx
     x, p, gamma = torch.zeros_like(s), s, dot(s, s)

@@ -41,7 +41,7 @@ class Blur(LinearOperator):
     @staticmethod
     def gaussian(sigma: float, **options: float) -> "Blur":
         """A Gaussian blur of standard deviation σ pixels, cut off at 3σ."""
-        if not sigma > 0:
+        if not 0 < sigma < float("inf"):
             raise ValueError(f"sigma: expected a positive number of pixels, got {sigma}")
         radius = max(1, round(3 * sigma))
         g = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)

@@ -35,7 +35,7 @@ class Downsample(LinearOperator):
         super().__init__()
         if not isinstance(scale, int) or scale < 1:
             raise ValueError(f"scale: expected a whole number of at least 1, got {scale!r}")
-        if not isinstance(kernel, Tensor) and kernel not in KERNELS:
+        if not isinstance(kernel, Tensor) and (not isinstance(kernel, str) or kernel not in KERNELS):
             raise ValueError(f"kernel: expected a filter or one of {', '.join(KERNELS)}, got {kernel!r}")
         self.scale = scale
         self.kernel: str | tuple[float, ...] = _taps(kernel, scale) if isinstance(kernel, Tensor) else kernel

@@ -39,7 +39,7 @@ def fit_pseudo_inverse(
         callback: gets step, ℓ₁ and ℓ₂ (of the scaled problem).
 
     Raises:
-        ValueError: a matrix without two axes, an operator without shape, a matrix of zeros, or settings that are not positive.
+        ValueError: a matrix without two axes, an operator without shape, a matrix of zeros or with NaN, or settings that are not positive.
         FloatingPointError: the steps were too long and B grew without bound.
     """
     if isinstance(A, LinearOperator) and shape is None:
@@ -49,9 +49,9 @@ def fit_pseudo_inverse(
         raise ValueError(f"A: expected an operator or a matrix (m, n), got {tuple(matrix.shape) if isinstance(matrix, Tensor) else type(A).__name__}")
     if steps < 1 or not lr > 0 or (weight is not None and not weight >= 0):
         raise ValueError(f"steps, lr, weight: expected positive numbers, got {steps}, {lr}, {weight}")
+    if not matrix.any() or not torch.isfinite(matrix).all():
+        raise ValueError("A: is zero, or contains NaN or infinite values")
     largest = torch.linalg.matrix_norm(matrix.detach().double(), 2)
-    if not (largest > 0 and torch.isfinite(largest)):
-        raise ValueError("A: is zero, or contains NaN")
     a = matrix.detach().double() / largest
     if weight is None:
         values = torch.linalg.svdvals(a)

@@ -55,6 +55,10 @@ class SubPixel(Downsample):
 
 def sub_pixel(y: Float[Tensor, "b c h2 w2"], kernels: Float[Tensor, "ss 1 k k"]) -> Float[Tensor, "b c h w"]:
     """Each channel of y, continued by its mirror image, convolved with s² kernels, whose outputs are laid out as s × s pixels."""
+    if y.dim() != 4 or min(y.shape[1:]) < 1:
+        raise ValueError(f"y: expected images (b, c, h, w), got shape {tuple(y.shape)}")
+    if kernels.dim() != 4 or kernels.shape[1] != 1 or round(kernels.shape[0] ** 0.5) ** 2 != kernels.shape[0] or kernels.shape[2] % 2 == 0:
+        raise ValueError(f"kernels: expected (s², 1, size, size) of an odd size, got shape {tuple(kernels.shape)}")
     (b, c, h, w), s, r = y.shape, round(kernels.shape[0] ** 0.5), kernels.shape[-1] // 2
     for dim, n in ((-2, h), (-1, w)):
         i = torch.arange(-r, n + r, device=y.device).remainder(2 * n)  # … 1 0 | 0 1 … n−1 | n−1 n−2 …
@@ -72,6 +76,8 @@ def sub_pixel_kernels(A: Downsample, size: int, of: str = "pinv") -> Float[Tenso
     Raises:
         ValueError: a size that is even or below 1, or another `of`.
     """
+    if not isinstance(A, Downsample):
+        raise TypeError(f"A: expected a Downsample, got {type(A).__name__}")
     if not isinstance(size, int) or size < 1 or size % 2 == 0:
         raise ValueError(f"size: expected an odd number of small pixels, got {size!r}")
     if of not in ("pinv", "adjoint"):

@@ -215,8 +215,11 @@ class AmortisedLL(nn.Module):
 
 
 def penalty(operator: LinearOperator, x: Float[Tensor, "b ..."], y: Float[Tensor, "b ..."]) -> Float[Tensor, ""]:
-    """E‖A x − y‖², summed over the entries of y and averaged over the batch: how far x is from explaining y."""
-    return (operator(x) - y).square().flatten(1).sum(1).mean()
+    """E‖A x − y‖², summed over the entries of y and averaged over the batch: how far x is from explaining y; ValueError unless there is one y for each x."""
+    made = operator(x)
+    if made.dim() != y.dim() or len(made) != len(y):  # else it would be every x against every y
+        raise ValueError(f"y: expected the shape {tuple(made.shape)} of A x, got {tuple(y.shape)}")
+    return (made - y).square().flatten(1).sum(1).mean()
 
 
 def _at(sigma: Level, step: Tensor) -> float:
@@ -224,7 +227,7 @@ def _at(sigma: Level, step: Tensor) -> float:
 
 
 def _check(soft: float, sigma: Level) -> None:
-    if soft < 0:
+    if not soft >= 0:
         raise ValueError(f"soft: expected at least 0, got {soft}")
-    if not callable(sigma) and sigma < 0:
+    if not callable(sigma) and not sigma >= 0:
         raise ValueError(f"sigma: expected at least 0, got {sigma}")
