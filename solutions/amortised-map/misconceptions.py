@@ -100,6 +100,7 @@ WRONG = {
         Wrong("twice", "the same correction repeated 'to be safe'", _affine("f + c + c", f="f = network(y); c = pinv(y - A(f))"), "must look again"),
         Wrong("Aᵀ for A⁺", "the adjoint taken for an inverse", _affine("f + transpose(y - A(f))"), "carried back by the transpose"),
         Wrong("Aᵀ inside", "I − AᵀA taken for a projection", _affine("f - transpose(A(f)) + pinv(y)"), "what you took out of the guess is AᵀA f"),
+        Wrong("Aᵀy", "A⁺A taken out, Aᵀy put in", _affine("f - pinv(A(f)) + transpose(y)"), "filled it with Aᵀy"),
         Wrong("clipped inside", "images live in [0, 1]", _affine("(f + pinv(y - A(f))).clamp(0, 1)"), "You clipped inside the layer"),
         Wrong("network clipped", "what the network makes is an image, too", _affine("f + pinv(y - A(f))", f="f = network(y).clamp(0, 1)"),
               "You clipped what the network made"),
@@ -122,6 +123,10 @@ WRONG = {
         Wrong("y rounded", "the measurement put through the file as well",
               _stored(f"({_ROUND} - (y * 255).round() / 255).square().mean().item()"), "You rounded y as well"),
         Wrong("grey levels", "measured on 0 … 255", _stored(f"({_ROUND} * 255 - y * 255).square().mean().item()"), "In squared grey levels"),
+        Wrong("absolute", "the mean absolute error, as in SoftGAN's penalty", _stored(f"({_ROUND} - y).abs().mean().item()"), "The mean of absolute values"),
+        Wrong("made to fit", "the image projected again before it is measured",
+              _stored("(camera.A(((x + camera.pinv(y - camera.A(x))).clamp(0, 1) * 255).round() / 255) - y).square().mean().item()"),
+              "you made it fit before you measured"),
         Wrong("root", "the RMSE", _stored(f"({_ROUND} - y).square().mean().sqrt().item()"), "The root of the mean"),
         Wrong("sum", "the squared norm", _stored(f"({_ROUND} - y).square().sum().item()"), "twice the misfit"),
         Wrong("half precision", "the pipeline runs in float16",
@@ -136,6 +141,23 @@ WRONG = {
 def pseudo_inverse(A, weight, steps, lr):
     return A.T.clone()
 """, "B never moves"),
+        Wrong("closed form", "the library's pinv", """
+def pseudo_inverse(A, weight, steps, lr):
+    return torch.linalg.pinv(A)
+""", "A⁺ in closed form"),
+        Wrong("view", "A.T taken for a copy, and changed in place", """
+def pseudo_inverse(A, weight, steps, lr):
+    B = A.T
+    for _ in range(steps):
+        E, G = A - A @ B @ A, B - B @ A @ B
+        B -= lr * (-2 * A.T @ E @ A.T + 2 * weight * (G - G @ B.T @ A.T - A.T @ B.T @ G))
+    return B
+""", "has changed the camera"),
+        Wrong("one step too few", "the loop starts at 1", _descent().replace("range(steps)", "range(1, steps)"), "one time too few"),
+        Wrong("factor 2", "differentiated by hand, 2 forgotten", _descent(step="B - lr * slope / 2"), "has a factor 2"),
+        Wrong("1 − w", "a weighted mean of the two losses", _descent(loss="(1 - weight) * first + weight * second"), "You weigh ℓ₁ with 1 − w"),
+        Wrong("samples", "the expectations by Monte Carlo",
+              _descent(first="(A @ (x := torch.randn(n, 999, dtype=A.dtype)) - A @ B @ A @ x).square().sum() / 999"), "no samples"),
         Wrong("uphill", "the gradient added", _descent(step="B + lr * slope"), "You climb"),
         Wrong("only ℓ₂", "B A B = B alone", _descent(loss="weight * second"), "Only ℓ₂ is at work"),
         Wrong("only ℓ₁", "A B A = A alone", _descent(loss="first"), "ℓ₂ has no say"),
@@ -169,6 +191,11 @@ def pseudo_inverse(A, weight, steps, lr):
     "affgan_losses": [
         Wrong("labels exchanged", "the critic learns to find the made ones",
               _gan(critic="F.softplus(real).mean() + F.softplus(-fake).mean()"), "labels exchanged"),
+        Wrong("order", "the generator's loss first",
+              _gan(critic="-critic(made).mean()", generator="(F.softplus(-real) + F.softplus(fake)).mean()"), "losses are exchanged"),
+        Wrong("Wasserstein", "the difference of two means", _gan(critic="fake.mean() - real.mean()"), "Wasserstein's critic"),
+        Wrong("noise on y", "noise put into the generator",
+              _gan(shown="generator(y + sigma * torch.randn_like(y)).detach()", moved="generator(y + sigma * torch.randn_like(y))"), "went into y"),
         Wrong("one mean", "binary cross-entropy over the joined batch",
               _gan(critic="(F.softplus(-real).mean() + F.softplus(fake).mean()) / 2"), "Half the critic's loss"),
         Wrong("critic's sum", "summed over the batch", _gan(critic="F.softplus(-real).sum() + F.softplus(fake).sum()"), "The critic's loss is a sum"),
@@ -197,6 +224,13 @@ def pseudo_inverse(A, weight, steps, lr):
     "guidance_loss": [
         Wrong("through the denoiser", "no stop-gradient",
               _guidance("-((denoise(made) - made) / sigma**2 * made).sum(1).mean()"), "A gradient flows through the denoiser"),
+        Wrong("weights frozen", "frozen weights taken for a stop-gradient", """
+def guidance_loss(generator, denoise, y, sigma):
+    for weight in denoise.parameters():
+        weight.requires_grad_(False)
+    made = generator(y)
+    return -((denoise(made) - made) / sigma**2 * made).sum(1).mean()
+""", "You froze the denoiser's weights"),
         Wrong("‖f(x) − x‖²", "a fixed point of the denoiser sought",
               _guidance("(target - made).square().sum(1).mean() / (2 * sigma**2)", held="pass"), "*through* f"),
         Wrong("half held", "f(x̂) detached, but not the x̂ beside it", _guidance("-((target - made) / sigma**2 * made).sum(1).mean()"), "there are two x̂"),

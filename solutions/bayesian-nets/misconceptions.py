@@ -58,6 +58,18 @@ def mean_field(features, noise, prior):
 def mean_field(features, noise, prior):
     return 1 / ((features**2).sum(1) / noise**2 + prior**-2)
 """, message="How many weights there are"),
+        Wrong("sum squared", "the features are added before squaring", code="""
+def mean_field(features, noise, prior):
+    return 1 / (features.sum(0) ** 2 / noise**2 + prior**-2)
+""", message="squared the sum"),
+        Wrong("prior not inverted", "its variance is added to the precision", code="""
+def mean_field(features, noise, prior):
+    return 1 / ((features**2).sum(0) / noise**2 + prior**2)
+""", message="The wider the prior"),
+        Wrong("ridge", "the matrix that ridge regression inverts", code="""
+def mean_field(features, noise, prior):
+    return 1 / ((features**2).sum(0) + noise**2 / prior**2)
+""", message="as ridge regression has it"),
     ],
     "sample_layer": [
         Wrong("exp for softplus", "the commoner way to make a number positive", code=layer(PLAIN, s="rho.exp()"), message="The deviation is e^ρ"),
@@ -86,6 +98,13 @@ def sample_layer(x, mu, rho, local=False):
         Wrong("local: one noise a datum", "ε of shape (b, 1) is broadcast over the outputs",
               code=layer(PLAIN, local="x @ mu.T + (x.square() @ s.square().T).sqrt() * torch.randn(len(x), 1)"), message="share their noise"),
         Wrong("overflow", "log(1 + e^ρ) typed as it is read", code=layer(PLAIN, s="(1 + rho.exp()).log()"), message="overflows on the way"),
+        Wrong("torch.rand", "one letter short of randn", code=layer("x @ (mu + s * torch.rand_like(mu)).T"), message="torch.rand is uniform"),
+        Wrong("transposed", "no shape complains where m = n", code=layer("x @ (mu + s * torch.randn_like(mu))"), message="Your weights are transposed"),
+        Wrong("local: σ² transposed", "no shape complains where m = n",
+              code=layer(PLAIN, local="x @ mu.T + (x.square() @ s.square()).sqrt() * torch.randn(len(x), len(mu))"), message="your σ² is transposed"),
+        Wrong("torch.normal", "looks like rsample, but has no gradient", code=layer("x @ torch.normal(mu, s).T"), message="passes nothing on"),
+        Wrong("local: variance detached", "only the mean learns",
+              code=layer(PLAIN, local="x @ mu.T + ((x * x) @ (s * s).T).detach().sqrt() * torch.randn(len(x), len(mu))"), message="no gradient reaches mu or rho"),
     ],
     "minibatch_loss": [
         Wrong("KL / batch size", "everything that is averaged is divided by the batch size", code="""
@@ -129,6 +148,18 @@ def minibatch_loss(log_p, kls, data):
 def minibatch_loss(log_p, kls, data):
     return kls.mean() / data - log_p.mean()
 """, message="averaged the KL over the layers"),
+        Wrong("sum of the batch, KL / N", "one term summed, one shared out", code="""
+def minibatch_loss(log_p, kls, data):
+    return kls.sum() / data - log_p.sum()
+""", message="4 data then count"),
+        Wrong("N/B on the KL", "the factor before the wrong term", code="""
+def minibatch_loss(log_p, kls, data):
+    return (data / len(log_p) * kls.sum() - log_p.sum()) / data
+""", message="N/B stands before the KL"),
+        Wrong("no KL", "cross-entropy alone", code="""
+def minibatch_loss(log_p, kls, data):
+    return -log_p.mean()
+""", message="Where is the KL"),
     ],
     "predictive": [
         Wrong("logits averaged", "the mean is taken before the softmax", code="""
@@ -143,6 +174,12 @@ def predictive(logits):
     h = torch.special.entr(p).sum(1)
     return p, h, h
 """, message="A vote"),
+        Wrong("logarithms averaged", "log_softmax for the loss, and the mean of it", code="""
+def predictive(logits):
+    p = logits.log_softmax(2).mean(0).exp()
+    h = torch.special.entr(p).sum(1)
+    return p, h, h
+""", message="the *logarithms* of the probabilities"),
         Wrong("softmax over the data", "dim=1 from a network without draws", code="""
 def predictive(logits):
     e = logits.softmax(1)
@@ -195,6 +232,17 @@ def predictive(logits):
     h = -(p * p.log()).sum(1)
     return p, h, h + (e * e.log()).sum(2).mean(0)
 """, message="Not a number where a probability"),
+        Wrong("mean over classes", "mean for sum in the entropy", code="""
+def predictive(logits):
+    e = logits.softmax(2)
+    h = torch.special.entr(e.mean(0)).mean(1)
+    return e.mean(0), h, h - torch.special.entr(e).mean(2).mean(0)
+""", message="averaged over the classes"),
+        Wrong("one minus the largest", "confidence taken for the doubt about the weights", code="""
+def predictive(logits):
+    p = logits.softmax(2).mean(0)
+    return p, torch.special.entr(p).sum(1), 1 - p.max(1).values
+""", message="One minus the largest probability"),
     ],
 }
 

@@ -61,6 +61,27 @@ def log_density(f, x):
     d = torch.autograd.grad(z.sum(), x)[0]
     return {NORMAL}.log_prob(z).exp() * d.abs()
 """, message="Its logarithm is wanted"),
+        Wrong("log 2π", "the half forgotten", code="""
+def log_density(f, x):
+    x = x.clone().requires_grad_()
+    z = f(x)
+    d = torch.autograd.grad(z.sum(), x)[0]
+    return -0.5 * z**2 - math.log(2 * math.pi) + d.abs().log()
+""", message="has √(2π) below"),
+        Wrong("slopes summed", "the formula for a vector of n", code=f"""
+def log_density(f, x):
+    x = x.clone().requires_grad_()
+    z = f(x)
+    d = torch.autograd.grad(z.sum(), x)[0]
+    return {NORMAL}.log_prob(z) + d.abs().log().sum()
+""", message="pays for the stretching at all five"),
+        Wrong("slope of the mean", "backward wants one number, and a mean is one", code=f"""
+def log_density(f, x):
+    x = x.clone().requires_grad_()
+    z = f(x)
+    d = torch.autograd.grad(z.mean(), x)[0]
+    return {NORMAL}.log_prob(z) + d.abs().log()
+""", message="differentiated the *mean*"),
         Wrong("summed", "the n numbers taken for one vector", code=f"""
 def log_density(f, x):
     x = x.clone().requires_grad_()
@@ -94,6 +115,46 @@ def couple(x, net, inverse=False):
         return torch.cat([(b - t) * (-s).exp(), a], 1), -s.flatten(1).sum(1)
     return torch.cat([b * s.exp() + t, a], 1), s.flatten(1).sum(1)
 """, message="halves have changed places"),
+        Wrong("second half kept", "either half may stay, and it is the other one in every second layer", code="""
+def couple(x, net, inverse=False):
+    b, a = x.chunk(2, 1)
+    s, t = net(a).chunk(2, 1)
+    if inverse:
+        return torch.cat([(b - t) * (-s).exp(), a], 1), -s.flatten(1).sum(1)
+    return torch.cat([b * s.exp() + t, a], 1), s.flatten(1).sum(1)
+""", message="keep the second half"),
+        Wrong("every other channel", "a checkerboard of channels", code="""
+def couple(x, net, inverse=False):
+    a, b = x[:, ::2], x[:, 1::2]
+    s, t = net(a).chunk(2, 1)
+    if inverse:
+        return torch.cat([a, (b - t) * (-s).exp()], 1), -s.flatten(1).sum(1)
+    return torch.cat([a, b * s.exp() + t], 1), s.flatten(1).sum(1)
+""", message="Every other channel stays"),
+        Wrong("no exponential", "s taken for the scale itself", code="""
+def couple(x, net, inverse=False):
+    a, b = x.chunk(2, 1)
+    s, t = net(a).chunk(2, 1)
+    if inverse:
+        return torch.cat([a, (b - t) / s], 1), -s.abs().log().flatten(1).sum(1)
+    return torch.cat([a, b * s + t], 1), s.abs().log().flatten(1).sum(1)
+""", message="You multiply by s"),
+        Wrong("shift first", "the order of Glow's code", code="""
+def couple(x, net, inverse=False):
+    a, b = x.chunk(2, 1)
+    s, t = net(a).chunk(2, 1)
+    if inverse:
+        return torch.cat([a, b * (-s).exp() - t], 1), -s.flatten(1).sum(1)
+    return torch.cat([a, (b + t) * s.exp()], 1), s.flatten(1).sum(1)
+""", message="shift first and scale then"),
+        Wrong("summed over the batch", "sum() without axes", code="""
+def couple(x, net, inverse=False):
+    a, b = x.chunk(2, 1)
+    s, t = net(a).chunk(2, 1)
+    if inverse:
+        return torch.cat([a, (b - t) * (-s).exp()], 1), -s.sum().expand(len(x))
+    return torch.cat([a, b * s.exp() + t], 1), s.sum().expand(len(x))
+""", message="over the batch as well"),
         Wrong("t before s", "the order of another implementation", code="""
 def couple(x, net, inverse=False):
     a, b = x.chunk(2, 1)
@@ -187,6 +248,16 @@ def mix_channels(x, W):
     z = torch.einsum("ij,bjhw->bihw", W, x)
     return z, x[0, 0].numel() * torch.logdet(W).expand(len(x))
 """, message="turns space inside out"),
+        Wrong("slogdet's first", "a pair in the wrong order", code="""
+def mix_channels(x, W):
+    z = torch.einsum("ij,bjhw->bihw", W, x)
+    return z, x[0, 0].numel() * torch.linalg.slogdet(W)[0].expand(len(x))
+""", message="returns the determinant's sign first"),
+        Wrong("diagonal", "ActNorm's formula", code="""
+def mix_channels(x, W):
+    z = torch.einsum("ij,bjhw->bihw", W, x)
+    return z, x[0, 0].numel() * W.diagonal().abs().log().sum().expand(len(x))
+""", message="Is this W triangular"),
         Wrong("transposed", "the pixel as a row vector, from the left", code="""
 def mix_channels(x, W):
     z = (x.permute(0, 2, 3, 1) @ W).permute(0, 3, 1, 2)
@@ -269,7 +340,37 @@ def bits_per_dim(levels, log_p):
 def bits_per_dim(levels, log_p):
     v = (levels + torch.rand(1)) / 256
     return 8 - log_p(v) / (levels[0].numel() * math.log(2))
-""", message="All numbers get the same noise"),
+""", message="along images, channels, rows, columns."),
+        Wrong("one draw for a pixel", "noise for the pixel, not for its three numbers", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand(len(levels), 1, *levels.shape[2:])) / 256
+    return 8 - log_p(v) / (levels[0].numel() * math.log(2))
+""", message="along channels."),
+        Wrong("one draw for all images", "noise made once and broadcast", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand(levels.shape[1:])) / 256
+    return 8 - log_p(v) / (levels[0].numel() * math.log(2))
+""", message="along images."),
+        Wrong("half a level", "U(0, ½)", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand_like(levels) / 2) / 256
+    return 8 - log_p(v) / (levels[0].numel() * math.log(2))
+""", message="only a part of each level"),
+        Wrong("log-density in nats", "only log 256 turned into bits", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand_like(levels)) / 256
+    return 8 - log_p(v) / levels[0].numel()
+""", message="8 is in bits"),
+        Wrong("log-density per pixel", "D taken for h·w in one of two places", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand_like(levels)) / 256
+    return 8 - log_p(v) / (levels[0, 0].numel() * math.log(2))
+""", message="divided by the number of pixels"),
+        Wrong("D of the batch", "numel of the batch", code="""
+def bits_per_dim(levels, log_p):
+    v = (levels + torch.rand_like(levels)) / 256
+    return 8 - log_p(v) / (levels.numel() * math.log(2))
+""", message="all numbers of the batch"),
         Wrong("batch mean", "one figure for all images", code="""
 def bits_per_dim(levels, log_p):
     v = (levels + torch.rand_like(levels)) / 256

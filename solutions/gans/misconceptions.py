@@ -56,6 +56,10 @@ def best_logit(log_p, log_q, share=0.5):
 def best_logit(log_p, log_q, share=0.5):
     return (share * log_p.exp() / ((1 - share) * log_q.exp())).log()
 """, message="0 divided by 0"),
+        Wrong("eps", "a small number against log 0", code="""
+def best_logit(log_p, log_q, share=0.5):
+    return ((share * log_p.exp() + 1e-12) / ((1 - share) * log_q.exp() + 1e-12)).log()
+""", message="has taken the densities' place"),
     ],
     "kl_game": [
         Wrong("generator sign", "the generator makes the critic's answer small", code="""
@@ -99,6 +103,11 @@ def kl_game(real, fake):
 def kl_game(real, fake):
     return -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean(), -fake.mean()
 """, message="Infinite for a logit of 200"),
+        Wrong("cross-entropy of probabilities", "sigmoid first, then binary_cross_entropy, which cuts off at 100", code="""
+def kl_game(real, fake):
+    bce = nn.functional.binary_cross_entropy
+    return bce(real.sigmoid(), torch.ones_like(real)) + bce(fake.sigmoid(), torch.zeros_like(fake)), -fake.mean()
+""", message="caps the loss"),
     ],
     "noisy": [
         Wrong("data only", "only the data are too sharp", code="""
@@ -161,6 +170,22 @@ def noisy(data, samples, step, steps, sigma):
     now = sigma * max(0.0, 1 - step / steps)
     return data + now * torch.randn_like(data), samples.detach() + now * torch.randn_like(samples)
 """, message="without their graph"),
+        Wrong("samples in place", "samples += noise", code="""
+def noisy(data, samples, step, steps, sigma):
+    now = sigma * max(0.0, 1 - step / steps)
+    samples += now * torch.randn_like(samples)
+    return data + now * torch.randn_like(data), samples
+""", message="wrote into the samples"),
+        Wrong("uniform about 0", "rand − ½ for randn", code="""
+def noisy(data, samples, step, steps, sigma):
+    now = sigma * max(0.0, 1 - step / steps)
+    return data + now * (torch.rand_like(data) - 0.5), samples + now * (torch.rand_like(samples) - 0.5)
+""", message="are not Gaussian"),
+        Wrong("variance on a line", "the variance falls linearly", code="""
+def noisy(data, samples, step, steps, sigma):
+    now = sigma * max(0.0, 1 - step / steps) ** 0.5
+    return data + now * torch.randn_like(data), samples + now * torch.randn_like(samples)
+""", message="variance that falls along a line"),
     ],
     "relativistic": [
         Wrong("own logit", "the standard game with the generator's roles exchanged", code="""
@@ -204,6 +229,26 @@ def relativistic(real, fake):
     a, b = real - fake.mean().detach(), fake - real.mean().detach()
     return softplus(-a).mean() + softplus(b).mean(), softplus(a).mean() + softplus(-b).mean()
 """, message="cut out of the graph"),
+        Wrong("probabilities", "differences of sigmoids", code="""
+def relativistic(real, fake):
+    a, b = real.sigmoid() - fake.sigmoid().mean(), fake.sigmoid() - real.sigmoid().mean()
+    return softplus(-a).mean() + softplus(b).mean(), softplus(a).mean() + softplus(-b).mean()
+""", message="You compare probabilities"),
+        Wrong("halved", "one mean of the two terms", code="""
+def relativistic(real, fake):
+    a, b = real - fake.mean(), fake - real.mean()
+    return (softplus(-a).mean() + softplus(b).mean()) / 2, (softplus(a).mean() + softplus(-b).mean()) / 2
+""", message="Half the critic's loss"),
+        Wrong("one label", "both comparisons with the label 1", code="""
+def relativistic(real, fake):
+    a, b = real - fake.mean(), fake - real.mean()
+    return softplus(-a).mean() + softplus(-b).mean(), softplus(a).mean() + softplus(b).mean()
+""", message="Both terms have the label 1"),
+        Wrong("one role exchanged", "only the samples' term is turned round", code="""
+def relativistic(real, fake):
+    a, b = real - fake.mean(), fake - real.mean()
+    return softplus(-a).mean() + softplus(b).mean(), softplus(-a).mean() + softplus(-b).mean()
+""", message="that of the data is not"),
     ],
 }
 

@@ -31,6 +31,21 @@ def score_gradient(f, mu, n):
     x = mu + torch.randn(n)
     return x - mu
 """, message="the score alone"),
+        Wrong("divided by n", "the mean over the draws, taken half", code="""
+def score_gradient(f, mu, n):
+    x = mu + torch.randn(n)
+    return f(x) * (x - mu) / n
+""", message="you divide by n"),
+        Wrong("one noise for all", "randn(1) is broadcast", code="""
+def score_gradient(f, mu, n):
+    x = mu + torch.randn(1)
+    return (f(x) * (x - mu)).expand(n)
+""", message="one noise for all draws"),
+        Wrong("draws around 0", "the noise is taken for the draw", code="""
+def score_gradient(f, mu, n):
+    x = torch.randn(n)
+    return f(x) * x
+""", message="scatter around μ"),
         Wrong("density for log-density", "∂p in place of ∂ log p, though the draw already comes from p", code="""
 def score_gradient(f, mu, n):
     x = mu + torch.randn(n)
@@ -64,6 +79,10 @@ def leave_one_out(values):
 def leave_one_out(values):
     return values.roll(1)
 """, message="One neighbour"),
+        Wrong("advantage", "the baseline is subtracted at once", code="""
+def leave_one_out(values):
+    return values - (values.sum() - values) / (len(values) - 1)
+""", message="Asked for is b alone"),
         Wrong("one number", "a baseline is taken for a constant", code="""
 def leave_one_out(values):
     return values[1:].mean()
@@ -94,6 +113,25 @@ def pathwise_gradient(f, mu, sigma, n):
     g = torch.autograd.grad(f(x).sum(), x)[0]
     return torch.stack([g, g * torch.randn(n)], 1)
 """, message="must be the same ε"),
+        Wrong("gradient of the mean", "mean() for sum(), as in a loss", code="""
+def pathwise_gradient(f, mu, sigma, n):
+    theta = torch.tensor([mu, sigma]).repeat(n, 1).requires_grad_()
+    x = theta[:, 0] + theta[:, 1] * torch.randn(n)
+    return torch.autograd.grad(f(x).mean(), theta)[0]
+""", message="differentiate the sum"),
+        Wrong("σε for ε", "x − μ taken for the derivative by σ", code="""
+def pathwise_gradient(f, mu, sigma, n):
+    x = (mu + sigma * torch.randn(n)).requires_grad_()
+    g = torch.autograd.grad(f(x).sum(), x)[0]
+    return torch.stack([g, g * (x.detach() - mu)], 1)
+""", message="half of what it should be"),
+        Wrong("columns exchanged", "σ before μ", code="""
+def pathwise_gradient(f, mu, sigma, n):
+    epsilon = torch.randn(n)
+    x = (mu + sigma * epsilon).requires_grad_()
+    g = torch.autograd.grad(f(x).sum(), x)[0]
+    return torch.stack([g * epsilon, g], 1)
+""", message="columns are exchanged"),
         Wrong("score function", "f times the score, which is right on average", code="""
 def pathwise_gradient(f, mu, sigma, n):
     epsilon = torch.randn(n)
@@ -114,6 +152,19 @@ def surrogate(values, log_p):
 def surrogate(values, log_p):
     return (values.detach() * log_p).sum()
 """, message="You summed over the draws"),
+        Wrong("added", "f and log p as two terms of a loss", code="""
+def surrogate(values, log_p):
+    return (values.detach() + log_p).mean()
+""", message="f does not count"),
+        Wrong("f alone", "the mean of f, which θ reaches through the draws only", code="""
+def surrogate(values, log_p):
+    return values.mean()
+""", message="θ gets no gradient"),
+        Wrong("batch mean", "a baseline from habit, own draw included", code="""
+def surrogate(values, log_p):
+    values = values.detach()
+    return ((values - values.mean()) * log_p).mean()
+""", message="this one is biased"),
         Wrong("product of means", "averages taken too early", code="""
 def surrogate(values, log_p):
     return values.detach().mean() * log_p.mean()
@@ -144,6 +195,10 @@ def leave_one_out(values):
 def leave_one_out(values):
     n = len(values)
     return (torch.ones(n, n) - torch.eye(n)) @ values / (n - 1)
+""", """
+def leave_one_out(values):
+    values = values.double()
+    return values.mean() + (values.mean() - values) / (len(values) - 1)
 """],
     "pathwise_gradient": ["""
 def pathwise_gradient(f, mu, sigma, n):
@@ -156,6 +211,11 @@ def pathwise_gradient(f, mu, sigma, n):
     m, s = torch.full((n,), mu, requires_grad=True), torch.full((n,), sigma, requires_grad=True)
     x = torch.distributions.Normal(m, s).rsample()
     return torch.stack(torch.autograd.grad(f(x).sum(), (m, s)), 1)
+""", """
+def pathwise_gradient(f, mu, sigma, n):
+    epsilon = torch.randn(n, dtype=torch.float64)
+    slope = torch.func.vmap(torch.func.grad(f))(mu + sigma * epsilon)
+    return slope[:, None] * torch.stack([torch.ones_like(epsilon), epsilon], 1)
 """],
     "surrogate": ["""
 def surrogate(values, log_p):
@@ -165,5 +225,9 @@ def surrogate(values, log_p):
     with torch.no_grad():
         weight = values / len(values)
     return (weight.data * log_p).sum()
+""", """
+def surrogate(values, log_p):
+    ratio = (log_p - log_p.detach()).exp()
+    return (values.detach() * ratio).mean()
 """],
 }

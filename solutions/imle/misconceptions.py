@@ -42,6 +42,19 @@ def pick(data, samples):
 def pick(data, samples):
     return (data[:, None] - samples).abs().sum(2).argmin(dim=1)
 """, message="absolute differences"),
+        Wrong("values and positions", "min along an axis gives both", code="""
+def pick(data, samples):
+    return torch.cdist(data, samples).min(dim=1)
+""", message="gives a pair"),
+        Wrong("expansion without the 2", "‖x‖² − x·s + ‖s‖²", code="""
+def pick(data, samples):
+    return (samples.square().sum(1) - data @ samples.T).argmin(1)
+""", message="the 2 is missing"),
+        Wrong("cosine", "similarity of directions", code="""
+def pick(data, samples):
+    unit = nn.functional.normalize
+    return (unit(data, dim=1) @ unit(samples, dim=1).T).argmax(1)
+""", message="You compared directions"),
     ],
     "imle_loss": [
         Wrong("from the sample's side", "min over data for each sample", code="""
@@ -80,6 +93,10 @@ def imle_loss(generator, z, data):
         nearest = torch.cdist(data, made).argmin(1)
     return 0.5 * (data - made[nearest]).square().sum(1).mean()
 """, message="nothing to learn from"),
+        Wrong("divided by the pool", "the mean is taken over the wrong number", code="""
+def imle_loss(generator, z, data):
+    return 0.5 * torch.cdist(data, generator(z)).min(1).values.square().sum() / len(z)
+""", message="divided by the number of samples"),
     ],
     "judge": [
         Wrong("samples counted", "every good sample adds to the modes", code="""
@@ -116,6 +133,27 @@ def judge(samples, centres, sigma):
     good = distance <= 3 * sigma
     return len(mode[good].unique()), float(good.sum())
 """, message="A number of samples"),
+        Wrong("square for a disc", "each coordinate within 3 sigma", code="""
+def judge(samples, centres, sigma):
+    near = ((samples[:, None] - centres).abs() <= 3 * sigma).all(2)
+    return int(near.any(0).sum()), near.any(1).float().mean().item()
+""", message="drew a square"),
+        Wrong("mean over pairs", "the matrix of near pairs is averaged", code="""
+def judge(samples, centres, sigma):
+    near = torch.cdist(samples, centres) <= 3 * sigma
+    return int(near.any(0).sum()), near.float().mean().item()
+""", message="all pairs of a sample"),
+        Wrong("absolute differences", "p = 1 in place of p = 2", code="""
+def judge(samples, centres, sigma):
+    near = torch.cdist(samples, centres, p=1) <= 3 * sigma
+    return int(near.any(0).sum()), near.any(1).float().mean().item()
+""", message="or a bound other than 3σ"),
+        Wrong("bad samples counted for mode 0", "the label is multiplied by the mask", code="""
+def judge(samples, centres, sigma):
+    distance, mode = torch.cdist(samples, centres).min(1)
+    good = distance <= 3 * sigma
+    return len((mode * good).unique()), good.float().mean().item()
+""", message="as which mode do you count"),
     ],
     "project": [
         Wrong("weights optimised", "the optimiser is given the network", code="""
@@ -217,6 +255,37 @@ def project(generator, x, z, steps, lr):
         sgd.step()
     return z.detach()
 """, message="left in the weights' .grad"),
+        Wrong("frozen for ever", "requires_grad is switched off and left so", code="""
+def project(generator, x, z, steps, lr):
+    generator.requires_grad_(False)
+    z = z.clone().requires_grad_()
+    sgd = torch.optim.SGD([z], lr=lr)
+    for _ in range(steps):
+        sgd.zero_grad()
+        (0.5 * (x - generator(z)).square().sum()).backward()
+        sgd.step()
+    return z.detach()
+""", message="weights are frozen now"),
+        Wrong("gradients wiped", "zero_grad of the model at the end", code="""
+def project(generator, x, z, steps, lr):
+    z = z.clone().requires_grad_()
+    sgd = torch.optim.SGD([z], lr=lr)
+    for _ in range(steps):
+        sgd.zero_grad()
+        (0.5 * (x - generator(z)).square().sum()).backward()
+        sgd.step()
+    generator.zero_grad()
+    return z.detach()
+""", message="you wiped them out"),
+        Wrong("Adam", "an optimiser other than the one asked for", code="""
+def project(generator, x, z, steps, lr):
+    z = z.clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=lr)
+    for _ in range(steps):
+        z.grad = torch.autograd.grad(0.5 * (x - generator(z)).square().sum(), z)[0]
+        adam.step()
+    return z.detach()
+""", message="that is Adam's first step"),
     ],
 }
 

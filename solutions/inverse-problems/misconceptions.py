@@ -58,6 +58,16 @@ WRONG = {
             code="def pseudo_inverse(M, y):\n    return torch.linalg.solve(M.T @ M + 1e-2 * torch.eye(M.shape[1], dtype=M.dtype), M.T @ y)",
             message="no term that softens the fit",
         ),
+        Wrong(
+            "formula of step 1", "least squares as for more equations than unknowns, where MᵀM has an inverse",
+            code="def pseudo_inverse(M, y):\n    return torch.linalg.solve(M.T @ M, M.T @ y)",
+            message="a matrix that has no inverse",
+        ),
+        Wrong(
+            "adjoint, rescaled", "Mᵀy made as long as it should be",
+            code="def pseudo_inverse(M, y):\n    return M.T @ y / M.square().sum(1).mean()",
+            message="no single number mends that",
+        ),
     ],
     "tikhonov": [
         Wrong(
@@ -84,6 +94,27 @@ WRONG = {
             "mean added at the end", "solves for a mean of 0 and adds μ, without taking Mμ from the data",
             code="def tikhonov(M, y, lam, mu):\n    return mu + torch.linalg.solve(M.T @ M + lam * torch.eye(M.shape[1], dtype=M.dtype), M.T @ y)",
             message="The gradient is not zero",
+        ),
+        Wrong(
+            "lambda everywhere", "M.T @ M + lam adds λ to every entry, not only to the diagonal",
+            code="def tikhonov(M, y, lam, mu):\n    return torch.linalg.solve(M.T @ M + lam, M.T @ y + lam * mu)",
+            message="λ times the identity",
+        ),
+        Wrong(
+            "a two too many", "the derivative of one square keeps its 2, that of the other loses it",
+            code=(
+                "def tikhonov(M, y, lam, mu):\n    left = M.T @ M + 2 * lam * torch.eye(M.shape[1], dtype=M.dtype)\n"
+                "    return torch.linalg.solve(left, M.T @ y + 2 * lam * mu)"
+            ),
+            message="the best one for 2λ",
+        ),
+        Wrong(
+            "a two on the data", "the derivative of the misfit keeps its 2, that of the prior term loses it",
+            code=(
+                "def tikhonov(M, y, lam, mu):\n    left = 2 * M.T @ M + lam * torch.eye(M.shape[1], dtype=M.dtype)\n"
+                "    return torch.linalg.solve(left, 2 * M.T @ y + lam * mu)"
+            ),
+            message="the best one for λ/2",
         ),
     ],
     "choose_lambda": [

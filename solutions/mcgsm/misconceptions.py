@@ -98,6 +98,7 @@ WRONG = {
         Wrong("not turned back", "the image is transposed, the answer is not", _causal(back="c, y"), "turned back"),
         Wrong("backwards", "offsets listed from the near to the far", _causal(end="c = c.flip(-1)"), "in another sequence"),
         Wrong("margin below", "the same margin cut off on all four sides", _causal(last="h - r"), "bottom row"),
+        Wrong("radius ignored", "the nearest neighbours, always", _causal().replace("x.shape, radius", "x.shape, 1"), "does not depend on `radius`"),
         Wrong("copied", "numbers are taken out of the image one by one", _causal(end="c = torch.tensor(c.tolist())"), "No gradient gets back"),
         Wrong("zeros outside", "padding, from the habit of convolutions", _everywhere("'constant'"), "zeros as neighbours"),
         Wrong("wrapped", "roll, which takes the other side of the image", _everywhere("'circular'"), "other side of the image"),
@@ -105,6 +106,8 @@ WRONG = {
     "gsm": [
         Wrong("log-variance", "α read as the logvar of other chapters", _gsm("-0.5 * d * (alpha + C)", "0.5 * (-alpha).exp()"), "log-variance"),
         Wrong("no normaliser", "the exponent alone is changed", _gsm("-0.5 * d * C"), "no longer has the area 1"),
+        Wrong("no α in the exponent", "the normaliser alone is changed", _gsm(factor="0.5"), "higher and as wide as before"),
+        Wrong("d is 2", "the number of dimensions of the example", _gsm("alpha - C"), "x says what d is"),
         Wrong("½α for ½dα", "the normaliser of one number", _gsm("0.5 * alpha - 0.5 * d * C"), "of one number, but"),
         Wrong("dα", "the determinant without its square root", _gsm("d * alpha - 0.5 * d * C"), "square root of the determinant"),
         Wrong("no 2π", "constants are left out, as in a loss", _gsm("0.5 * d * alpha"), "constant is missing"),
@@ -141,6 +144,11 @@ def gsm(x, logits, alpha):
         Wrong("softmax over scales", "softmax(-1) on (k, s)", _mcgsm(result="(gate.log_softmax(2) + normal).logsumexp((1, 2))"), "within each component"),
         Wrong("softmax over components", "softmax over k for every s", _mcgsm(result="(gate.log_softmax(1) + normal).logsumexp((1, 2))"), "within each scale"),
         Wrong("expected log", "Σ p log N", _mcgsm(result="(gate.flatten(1).softmax(1) * normal.flatten(1)).sum(1)"), "averages the experts' logs"),
+        Wrong("best pair", "the largest term stands for the sum",
+              _mcgsm(result="(gate.flatten(1).log_softmax(1) + normal.flatten(1)).amax(1)"), "only the likeliest pair"),
+        Wrong("rows of b", "b transposed, which a square b permits", _mcgsm(square="(c @ p.b.T).square() @ p.beta.square().T"), "You took its rows"),
+        Wrong("L in the gate", "the expert's whole precision is shared",
+              _mcgsm(gate="p.eta - 0.5 * (p.alpha + 2 * p.log_L[:, None]).exp() * square[..., None]"), "belongs to the expert alone"),
         Wrong("no e^α in the gate", "an ordinary softmax gate", _mcgsm(gate="p.eta - 0.5 * square[..., None]"), "does not know the scale"),
         Wrong("e^−α in the gate", "α as a log-variance in the gate", _mcgsm(gate="p.eta - 0.5 * (-p.alpha).exp() * square[..., None]"), "turned upside down"),
         Wrong("sign of the energy", "much energy, large logit", _mcgsm(gate="p.eta + 0.5 * p.alpha.exp() * square[..., None]"), "raises where it should lower"),
@@ -162,6 +170,7 @@ def gsm(x, logits, alpha):
         Wrong("n times", "one log σ for each number of the context", _bits("log - c.shape[1] * math.log(w.sd)"), "as often as there are neighbours"),
         Wrong("the contexts' determinant", "all of the whitening stretches", _bits("log - math.log(w.sd) + torch.logdet(w.whiten_in)"), "is given, not"),
         Wrong("nats", "no division by ln 2", _bits(result="8 * ln2 - nats.mean()"), "the price in nats"),
+        Wrong("log₂ σ", "the Jacobian in bits, the rest in nats", _bits("log - math.log2(w.sd)"), "Take both logs to the same base"),
         Wrong("8 bits and nats", "8 is in bits, the rest in nats", _bits(result="8 - nats.mean()"), "two units"),
         Wrong("times ln 2", "multiplied where one divides", _bits(result="8 - (nats * ln2).mean()"), "multiplied by ln 2"),
         Wrong("no 8", "−log₂ of the density on [0, 1]", _bits(result="-(nats / ln2).mean()"), "256 levels are missing"),
@@ -207,8 +216,10 @@ def gsm(x, logits, alpha):
     for weight, a in zip(logits.softmax(0), alpha, strict=True):
         terms.append(weight.log() + x.shape[1] / 2 * torch.log(a.exp() / (2 * math.pi)) - (x * (a / 2).exp()).square().sum(1) / 2)
     return torch.logsumexp(torch.stack(terms), 0)
-"""],
-    "mcgsm": [_mcgsm(), """
+""", _gsm().replace("d, C =", "x, logits, alpha = x.double(), logits.double(), alpha.double()\n    d, C =")],
+    "mcgsm": [_mcgsm(), _mcgsm().replace("square =", """c, y = c.double(), y.double()
+    p = Parameters(*(getattr(p, name).double() for name in Parameters._fields))
+    square =""", 1), """
 def mcgsm(c, y, p):
     k, s = p.alpha.shape
     features = torch.einsum("ni,if->nf", c, p.b)

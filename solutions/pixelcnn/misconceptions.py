@@ -121,6 +121,7 @@ WRONG = {
         Wrong("kinds exchanged", "A remembered as 'all'", _mask(a="own <= mine", b="own < mine"), "have changed places"),
         Wrong("RGB backwards", "the comparison turned round, so that B comes before R", _mask(a="own > mine", b="own >= mine"), "blue first"),
         Wrong("interleaved groups", "channel number modulo 3, as RGB bytes lie in a file", _mask(group="torch.arange(n) % groups"), "like the bytes of a file"),
+        Wrong("channel numbers", "channels compared by their numbers instead of their colours", _mask(group="torch.arange(n)"), "compare the numbers of channels"),
         Wrong("colours only inside the pixel forgotten", "the rule of the grey mask for all channels", _mask(a="own < -1 + 0 * mine", b="own < 99 + 0 * mine"),
               "no difference between colours"),
         Wrong("own colour only", "colours taken for three separate pictures", _mask(a="own < -1 + 0 * mine", b="own == mine"), "three grey pictures"),
@@ -139,6 +140,9 @@ WRONG = {
         Wrong("roll", "torch.roll as a shift", _layer(lowered="up.roll(1, 2)"), "came round"),
         Wrong("vertical stack lowered for good", "the shifted features are passed on", _layer(v="gate(lowered)"), "one row lower with every layer"),
         Wrong("vertical looks down", "the padding below, or on both sides with the wrong crop", _layer(tall="layer.tall(nn.functional.pad(v, (1, 1, 0, 1)))"), "a row below"),
+        Wrong("vertical cut on the right", "the vertical kernel, too, is thought to need a mask against what lies to the right",
+              _layer(tall="layer.tall(nn.functional.pad(v, (2, 0, 1, 0)))"), "does not look to the right"),
+        Wrong("out forgotten", "the gate's output is added as it is", _layer(h="mixed if first else h + mixed"), "was to pass the 1 × 1"),
         Wrong("residual in the first layer", "residual connections everywhere", _layer(h="h + layer.out(mixed)"), "adds its input"),
         Wrong("mask B first", "the same padding in all layers", _layer(row="layer.wide(nn.functional.pad(h, (1, 0, 0, 0)))"), "ends at the place itself"),
         Wrong("mask A always", "the same padding in all layers", _layer(row="layer.wide(nn.functional.pad(h, (2, -1, 0, 0)))"), "blind for its own features"),
@@ -162,6 +166,7 @@ WRONG = {
         Wrong("white open too early", "a fixed threshold, good for 8 bits", _mix(white="x > 0.7"), "grey level below white"),
         Wrong("sum of logs", "logarithms of the components added with the weights", _mix(end="(weight.softmax(1) * mass).sum(1)"), "geometric"),
         Wrong("weights not normalised", "logits taken for log-probabilities", _mix(end="(weight + mass).logsumexp(1)"), "do not sum to 1 themselves"),
+        Wrong("no weights", "the components added without their weights", _mix(end="mass.logsumexp(1)"), "weights are missing"),
         Wrong("softmax over the wrong axis", "dim=-1 from habit", _mix(end="(weight.log_softmax(-1) + mass).logsumexp(1)"), "over the pixels"),
         Wrong("log variance", "log_scale halved as a log-variance would be", _mix(sharp="(-0.5 * log_scale).exp()"), "of a variance"),
         Wrong("scale multiplied", "(x − μ) · s for (x − μ)/s", _mix(sharp="log_scale.exp()"), "steeper"),
@@ -194,6 +199,13 @@ WRONG = {
               "of the place before"),
         Wrong("mirrored inverse", "cumulative probabilities above u counted", _draw(level="(p.cumsum(1)[:, :-1] > u[:, c, i, j, None]).sum(1)"), "likely where it should be rare"),
         Wrong("whole numbers in the picture", "the level written instead of the grey value", _draw(write="x[:, c, i, j] = level"), "whole numbers"),
+        Wrong("given pasted at the end", "everything drawn from an empty picture, the given pixels laid over it",
+              _draw(start="torch.zeros_like(given)", skip="False").replace("    return x", "    return torch.where(known, given, x)"), "put in after the drawing"),
+        Wrong("known transposed", "column and row exchanged in the look-up", _draw(skip="known[j, i]"), "the row comes first"),
+        Wrong("K for K − 1", "K levels taken for K steps", _draw(write="x[:, c, i, j] = level / levels"), "number of steps"),
+        Wrong("one u a pixel", "the same random number for red, green and blue", _draw(level="(p.cumsum(1)[:, :-1] <= u[:, 0, i, j, None]).sum(1)"), "rise and fall together"),
+        Wrong("softmax over the wrong axis", "dim=-1 from habit", _draw(logits="model(x)").replace("softmax(1)", "softmax(-1)[:, :, c, i, j]"), "over a row of the picture"),
+        Wrong("last level counted", "all K sums compared with u: with rounding, none may exceed it", _draw(level="(p.cumsum(1) <= u[:, c, i, j, None]).sum(1)"), "just below 1"),
         Wrong("written into the argument", "given filled in place", _draw(start="given"), "wrote into"),
     ],
 }
@@ -304,5 +316,6 @@ def complete(model, given, known, u, levels):
                         x[n, c, i, j] = k / (levels - 1)
     return x
 """,
+        _draw(start="torch.zeros_like(given)", skip="False", write="x[:, c, i, j] = torch.where(known[i, j], given[:, c, i, j], level / (levels - 1))"),
     ],
 }

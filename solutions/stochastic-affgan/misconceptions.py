@@ -126,6 +126,48 @@ class ManyAnswers(nn.Module):
             z = torch.randn(len(y), self.latent, *[1] * (y.dim() - 2)).expand(-1, -1, *y.shape[2:])
         return self.project(self.network(torch.cat([y, z], 1)), y)
 """, message="One draw for a whole image"),
+        Wrong("noise like y", "as many numbers as y has", code=HEAD + """
+    def forward(self, y, z=None):
+        z = torch.randn_like(y) if z is None else z
+        return self.project(self.network(torch.cat([y, z], 1)), y)
+""", message="How many numbers are drawn"),
+        Wrong("no noise", "z is an argument, and nothing is made of it", code=HEAD + """
+    def forward(self, y, z=None):
+        return self.project(self.network(y), y)
+""", message="no noise behind it"),
+        Wrong("noise for points", "the places of an image forgotten", code=HEAD + """
+    def forward(self, y, z=None):
+        z = torch.randn(len(y), self.latent) if z is None else z
+        return self.project(self.network(torch.cat([y, z], 1)), y)
+""", message="got 4 and 2"),
+        Wrong("last dimension", "channels are last for points, and only there", code=HEAD + """
+    def forward(self, y, z=None):
+        z = self.noise(y) if z is None else z
+        return self.project(self.network(torch.cat([y, z], -1)), y)
+""", message="Sizes of tensors must match"),
+        Wrong("A⁺y missing", "(I − A⁺A) f, and no more", code=HEAD + """
+    def forward(self, y, z=None):
+        z = self.noise(y) if z is None else z
+        x = self.network(torch.cat([y, z], 1))
+        return x - self.A.pinv(self.A(x))
+""", message="has not come in"),
+        Wrong("uniform from −1", "mean 0 taken for normal", code=HEAD + """
+    def forward(self, y, z=None):
+        z = 2 * torch.rand(len(y), self.latent, *y.shape[2:]) - 1 if z is None else z
+        return self.project(self.network(torch.cat([y, z], 1)), y)
+""", message="not a bell curve"),
+        Wrong("one number for all channels", "one draw for each y, spread over the channels", code=HEAD + """
+    def forward(self, y, z=None):
+        if z is None:
+            z = torch.randn(len(y), 1, *y.shape[2:]).repeat_interleave(self.latent, 1)
+        return self.project(self.network(torch.cat([y, z], 1)), y)
+""", message="one and the same"),
+        Wrong("correction held constant", "detached, as a repair after the fact", code=HEAD + """
+    def forward(self, y, z=None):
+        z = self.noise(y) if z is None else z
+        x = self.network(torch.cat([y, z], 1))
+        return x + self.A.pinv(y - self.A(x)).detach()
+""", message="do not hold it constant"),
     ],
     "posterior": [
         Wrong("prior covariance", "a mean is updated, a covariance is not", code="""
@@ -195,6 +237,34 @@ def posterior(m, S, A, y):
     K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
     return S - K @ A @ S, m + K @ (y - A @ m)
 """, message="first, then covariance"),
+        Wrong("shortest", "A⁺y for the mean", code="""
+def posterior(m, S, A, y):
+    K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
+    return torch.linalg.pinv(A) @ y, S - K @ A @ S
+""", message="*shortest* x"),
+        Wrong("S forgotten", "I − K A returned", code="""
+def posterior(m, S, A, y):
+    K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
+    return m + K @ (y - A @ m), torch.eye(len(m)) - K @ A
+""", message="I − K A, without S"),
+        Wrong("A⁺A S taken off", "the gain in the mean, A⁺ in the covariance", code="""
+def posterior(m, S, A, y):
+    K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
+    return m + K @ (y - A @ m), S - torch.linalg.pinv(A) @ A @ S
+""", message="gain of a prior without correlations"),
+        Wrong("not transposed", "P S P for P S Pᵀ", code="""
+def posterior(m, S, A, y):
+    K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
+    P = torch.eye(len(m)) - K @ A
+    return m + K @ (y - A @ m), P @ S @ P
+""", message="multiply it from the right"),
+        Wrong("precision", "the second way, with one inverse forgotten", code="""
+def posterior(m, S, A, y):
+    N = torch.linalg.svd(A).Vh[len(y):].T
+    precision = torch.linalg.inv(S)
+    start, C = torch.linalg.pinv(A) @ y, N @ torch.linalg.inv(N.T @ precision @ N) @ N.T
+    return start + C @ precision @ (m - start), N @ (N.T @ precision @ N) @ N.T
+""", message="yet to be inverted"),
     ],
     "covered": [
         Wrong("counts modes", "each region counts the same", code="""
@@ -292,6 +362,47 @@ def covered(s, log_p, samples, least=0.02):
     mass = torch.zeros(int(number.max()) + 1).index_add(0, number, log_p.softmax(0))
     return mass[share >= least].sum()
 """, message="became one"),
+        Wrong("overlap", "the chapter's other mark", code="""
+def covered(s, log_p, samples, least=0.02):
+    valley = (log_p[1:-1] < log_p[:-2]) & (log_p[1:-1] < log_p[2:])
+    cuts = s[1:-1][valley]
+    share = torch.bincount(torch.bucketize(samples, cuts), minlength=len(cuts) + 1) / len(samples)
+    mass = torch.zeros(len(cuts) + 1).index_add(0, torch.bucketize(s, cuts), log_p.softmax(0))
+    return torch.minimum(mass, share).sum()
+""", message="smaller of share and mass"),
+        Wrong("densities added", "exp(log_p) for probabilities of the grid points", code="""
+def covered(s, log_p, samples, least=0.02):
+    valley = (log_p[1:-1] < log_p[:-2]) & (log_p[1:-1] < log_p[2:])
+    cuts = s[1:-1][valley]
+    share = torch.bincount(torch.bucketize(samples, cuts), minlength=len(cuts) + 1) / len(samples)
+    mass = torch.zeros(len(cuts) + 1).index_add(0, torch.bucketize(s, cuts), log_p.exp())
+    return mass[share >= least].sum()
+""", message="divided by their sum"),
+        Wrong("exp first", "normalised, but after the exp", code="""
+def covered(s, log_p, samples, least=0.02):
+    valley = (log_p[1:-1] < log_p[:-2]) & (log_p[1:-1] < log_p[2:])
+    cuts = s[1:-1][valley]
+    share = torch.bincount(torch.bucketize(samples, cuts), minlength=len(cuts) + 1) / len(samples)
+    p = log_p.exp() / log_p.exp().sum()
+    mass = torch.zeros(len(cuts) + 1).index_add(0, torch.bucketize(s, cuts), p)
+    return mass[share >= least].sum()
+""", message="0/0 is no probability"),
+        Wrong("a part of its own mass", "the chapter's rule", code="""
+def covered(s, log_p, samples, least=0.02):
+    valley = (log_p[1:-1] < log_p[:-2]) & (log_p[1:-1] < log_p[2:])
+    cuts = s[1:-1][valley]
+    share = torch.bincount(torch.bucketize(samples, cuts), minlength=len(cuts) + 1) / len(samples)
+    mass = torch.zeros(len(cuts) + 1).index_add(0, torch.bucketize(s, cuts), log_p.softmax(0))
+    return mass[share >= least * mass].sum()
+""", message="*own mass*"),
+        Wrong("always 2 %", "the default written into the body", code="""
+def covered(s, log_p, samples, least=0.02):
+    valley = (log_p[1:-1] < log_p[:-2]) & (log_p[1:-1] < log_p[2:])
+    cuts = s[1:-1][valley]
+    share = torch.bincount(torch.bucketize(samples, cuts), minlength=len(cuts) + 1) / len(samples)
+    mass = torch.zeros(len(cuts) + 1).index_add(0, torch.bucketize(s, cuts), log_p.softmax(0))
+    return mass[share >= 0.02].sum()
+""", message="threshold always the same"),
     ],
     "diversity": [
         Wrong("contrast", "the deviation over the pixels of each answer", code="""
@@ -370,6 +481,22 @@ def diversity(samples, truth):
     v, t = 255 * samples, 255 * truth
     return v.std(0, correction=0).mean(), (v - t).square().mean().sqrt(), (v.mean(0) - t).square().mean().sqrt()
 """, message="Roots of the errors"),
+        Wrong("all together", "one deviation over answers and pixels", code="""
+def diversity(samples, truth):
+    v, t = 255 * samples, 255 * truth
+    return v.std(correction=0), (v - t).square().mean(), (v.mean(0) - t).square().mean()
+""", message="thrown together"),
+        Wrong("best answer", "the nearest answer, as IMLE takes it", code="""
+def diversity(samples, truth):
+    v, t = 255 * samples, 255 * truth
+    return v.std(0, correction=0).mean(), (v - t).square().flatten(1).mean(1).min(), (v.mean(0) - t).square().mean()
+""", message="error of the best answer"),
+        Wrong("sum with n − 1", "the first error made from the second, with torch's default", code="""
+def diversity(samples, truth):
+    v, t = 255 * samples, 255 * truth
+    together = (v.mean(0) - t).square().mean()
+    return v.std(0, correction=0).mean(), together + v.var(0).mean(), together
+""", message="added the variance with n − 1"),
     ],
 }
 
@@ -390,6 +517,20 @@ class ManyAnswers(nn.Module):
         f = self.network(torch.hstack([y, z]))
         hidden = f - self.A.pinv(self.A(f))
         return hidden + self.A.pinv(y)
+""", """
+class ManyAnswers(nn.Module):
+    def __init__(self, network, A, latent):
+        super().__init__()
+        self.network, self.A, self.latent = network, A, latent
+
+    def forward(self, y, z=None):
+        b, c, *size = y.shape
+        if z is None:
+            z = y.new_empty(b, self.latent, *size).normal_()
+        f = self.network(torch.cat([y, z], dim=1))
+        residual = self.A(f)
+        residual -= y
+        return f - self.A.pinv(residual)
 """],
     "posterior": ["""
 def posterior(m, S, A, y):
@@ -402,6 +543,12 @@ def posterior(m, S, A, y):
     K = S @ A.T @ torch.linalg.inv(A @ S @ A.T)
     P = torch.eye(len(m)) - K @ A
     return P @ m + K @ y, P @ S @ P.T
+""", """
+def posterior(m, S, A, y):
+    m, S, A, y = (v.double() for v in (m, S, A, y))
+    L = torch.linalg.cholesky(S)
+    B = torch.linalg.pinv(A @ L)
+    return m + L @ B @ (y - A @ m), L @ (torch.eye(len(m)) - B @ (A @ L)) @ L.T
 """],
     "covered": ["""
 def covered(s, log_p, samples, least=0.02):
@@ -424,6 +571,16 @@ def covered(s, log_p, samples, least=0.02):
     for a, b in zip(edges[:-1], edges[1:]):
         if ((samples > a) & (samples <= b)).float().mean() >= least:
             total += (p[(s > a) & (s <= b)].sum() / p.sum()).item()
+    return total
+""", """
+def covered(s, log_p, samples, least=0.02):
+    p = torch.exp(log_p - torch.logsumexp(log_p, 0))
+    cut = [i for i in range(1, len(s) - 1) if log_p[i] <= log_p[i - 1] and log_p[i] < log_p[i + 1]]
+    ends, total = [0, *cut, len(s)], torch.tensor(0.0)
+    for a, b in zip(ends[:-1], ends[1:]):
+        low, high = s[a] if a else -math.inf, s[b] if b < len(s) else math.inf
+        if ((samples >= low) & (samples < high)).sum() >= least * len(samples):
+            total += p[a:b].sum()
     return total
 """],
     "diversity": ["""

@@ -15,7 +15,7 @@ WRONG = {
         Wrong(
             "reshape without permute", "A reshape is thought to interleave, but it only cuts the same row of numbers at other places.",
             "def pixel_shuffle(h, s):\n    b, c, height, width = h.shape\n    return h.reshape(b, c // s**2, s * height, s * width)",
-            "A reshape alone lays numbers out",
+            "A reshape lays numbers out",
         ),
         Wrong(
             "u and v swapped", "The two sub-pixel axes are moved to the wrong sides, so each block comes out transposed.",
@@ -33,6 +33,12 @@ WRONG = {
             "s instead of s squared", "Only one side is thought to grow, so s channels are used up instead of their square.",
             "def pixel_shuffle(h, s):\n    b, c, height, width = h.shape\n    return h.reshape(b, c // s, s, height, width).permute(0, 1, 3, 2, 4).reshape(b, c // s, s * height, width)",
             "s² channels make one colour",
+        ),
+        Wrong(
+            "height and width swapped", "The image axes are named in the order x, y while the tensor holds rows first.",
+            "def pixel_shuffle(h, s):\n    b, c, height, width = h.shape\n    h = h.reshape(b, c // s**2, s, s, width, height).permute(0, 1, 5, 2, 4, 3)\n"
+            "    return h.reshape(b, c // s**2, s * height, s * width)",
+            "Are height and width swapped",
         ),
     ],
     "res_block": [
@@ -60,6 +66,16 @@ WRONG = {
             "no ReLU", "Two linear maps in a row are taken for depth.",
             "def res_block(x, first, second, res_scale):\n    return x + res_scale * second(first(x))",
             "or the two are no more than one",
+        ),
+        Wrong(
+            "ReLU after both convolutions", "Every convolution is followed by a ReLU, as in a plain network.",
+            "def res_block(x, first, second, res_scale):\n    return x + res_scale * torch.relu(second(torch.relu(first(x))))",
+            "No ReLU after the second convolution",
+        ),
+        Wrong(
+            "ReLU first", "The activation stands before each convolution, as in the later residual networks for classification.",
+            "def res_block(x, first, second, res_scale):\n    return x + res_scale * second(torch.relu(first(torch.relu(x))))",
+            "No ReLU in front of the first convolution",
         ),
         Wrong(
             "in place", "The sum is written into the tensor of the caller, who goes on using it.",
@@ -98,6 +114,18 @@ WRONG = {
             "    b = hr[:, scale * i : scale * (i + size), scale * j : scale * (j + size)]\n    return (a.flip(-1), b.flip(-2)) if flip else (a, b)",
             "Both get the same flip",
         ),
+        Wrong(
+            "mirrored before the cut", "The images are mirrored whole, and the corner (i, j) is then counted from the other side.",
+            "def patch_pair(lr, hr, scale, size, i, j, flip):\n    lr, hr = (lr.flip(-1), hr.flip(-1)) if flip else (lr, hr)\n"
+            "    return lr[:, i : i + size, j : j + size], hr[:, scale * i : scale * (i + size), scale * j : scale * (j + size)]",
+            "it shows another place",
+        ),
+        Wrong(
+            "upside down", "flip(1) is the second axis of (3, h, w), the rows, and not left and right.",
+            "def patch_pair(lr, hr, scale, size, i, j, flip):\n    pair = lr[:, i : i + size, j : j + size], hr[:, scale * i : scale * (i + size), scale * j : scale * (j + size)]\n"
+            "    return tuple(p.flip(1) for p in pair) if flip else pair",
+            "You turned the pair upside down",
+        ),
     ],
     "psnr_y": [
         Wrong(
@@ -118,7 +146,7 @@ WRONG = {
             "def psnr_y(x_hat, x, scale):\n    w = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)\n"
             "    a, b = ((w * (v.clamp(0, 1) * 255).round()).sum(1)[:, scale:-scale, scale:-scale] for v in (x_hat, x))\n"
             "    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2)))",
-            "Your luma runs from 0 to 255",
+            "your luma runs from 0 to 255",
         ),
         Wrong(
             "no shaving", "The border is kept, where methods differ by how they pad and not by how good they are.",
@@ -131,6 +159,26 @@ WRONG = {
             "def psnr_y(x_hat, x, scale):\n    w = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)\n"
             "    a, b = ((w * v.clamp(0, 1)).sum(1)[:, scale:-scale, scale:-scale] for v in (x_hat, x))\n    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2)))",
             "round to 8 bits first",
+        ),
+        Wrong(
+            "mean of the colours", "Grey is taken for the plain mean of R, G and B.",
+            "def psnr_y(x_hat, x, scale):\n    a, b = ((v.clamp(0, 1) * 255).round().mean(1)[:, scale:-scale, scale:-scale] for v in (x_hat, x))\n"
+            "    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2)))",
+            "plain mean of R, G and B for the luma",
+        ),
+        Wrong(
+            "luma rounded", "The 8 bits are given to Y, and not to the file it is computed from.",
+            "def psnr_y(x_hat, x, scale):\n    w = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)\n"
+            "    a, b = ((16 + (w * v.clamp(0, 1)).sum(1)).round()[:, scale:-scale, scale:-scale] for v in (x_hat, x))\n"
+            "    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2)))",
+            "You rounded the luma",
+        ),
+        Wrong(
+            "cut to bytes", "Converting to bytes drops the fraction instead of rounding it.",
+            "def psnr_y(x_hat, x, scale):\n    w = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255\n"
+            "    a, b = ((w * ((v.clamp(0, 1) * 255 + 1e-3).byte())).sum(1)[:, scale:-scale, scale:-scale] for v in (x_hat, x))\n"
+            "    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2)))",
+            "moved the result by a whole grey level",
         ),
         Wrong(
             "one number for the batch", "The squared error is averaged over the images before the logarithm, which is not the mean of their PSNRs.",

@@ -30,6 +30,14 @@ def kl(log_p, log_q, cell):
 def kl(log_p, log_q, cell):
     return (log_p.exp() * (log_q - log_p)).sum() * cell
 """, message="A divergence is not"),
+        Wrong("bits", "log₂", code="""
+def kl(log_p, log_q, cell):
+    return (log_p.exp() * (log_p - log_q)).sum() * cell / math.log(2)
+""", message="Those are bits"),
+        Wrong("size of the ratio", "a divergence is not negative, so no part of it is", code="""
+def kl(log_p, log_q, cell):
+    return (log_p.exp() * (log_p - log_q).abs()).sum() * cell
+""", message="the size of the log-ratio"),
         Wrong("no weights", "the log-ratio integrated by itself", code="""
 def kl(log_p, log_q, cell):
     return (log_p - log_q).sum() * cell

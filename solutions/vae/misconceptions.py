@@ -39,6 +39,18 @@ def kl_normal(mu, logvar):
 def kl_normal(mu, logvar):
     return 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum()
 """, message="One number for each image"),
+        Wrong("KL[p ‖ q]", "the expectation is taken under the prior", code="""
+def kl_normal(mu, logvar):
+    return 0.5 * (logvar + (1 + mu.square()) / logvar.exp() - 1).sum(1)
+""", message="the other way round"),
+        Wrong("σ for σ²", "halved where it must not be", code="""
+def kl_normal(mu, logvar):
+    return 0.5 * (mu.square() + (0.5 * logvar).exp() - logvar - 1).sum(1)
+""", message="holds the variance"),
+        Wrong("sign of logvar", "plus from habit", code="""
+def kl_normal(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() + logvar - 1).sum(1)
+""", message="sign of logvar"),
     ],
     "reparameterize": [
         Wrong("variance as deviation", "exp(logvar) multiplies the noise", code="""
@@ -60,7 +72,27 @@ def reparameterize(mu, logvar):
         Wrong("no noise", "σ is added, so every draw is equal", code="""
 def reparameterize(mu, logvar):
     return mu + (0.5 * logvar).exp()
+""", message="second call draws the same"),
+        Wrong("square root of logvar", "a root makes a deviation of a variance", code="""
+def reparameterize(mu, logvar):
+    return mu + logvar.sqrt() * torch.randn_like(mu)
+""", message="has no square root"),
+        Wrong("logvar as deviation", "the logarithm is forgotten", code="""
+def reparameterize(mu, logvar):
+    return mu + logvar * torch.randn_like(mu)
+""", message="logvar itself multiplies"),
+        Wrong("uniform noise", "rand for randn", code="""
+def reparameterize(mu, logvar):
+    return mu + (0.5 * logvar).exp() * torch.rand_like(mu)
+""", message="Has your ε the mean 0"),
+        Wrong("one noise for the batch", "noise of shape (k,) is broadcast over the images", code="""
+def reparameterize(mu, logvar):
+    return mu + (0.5 * logvar).exp() * torch.randn(mu.shape[1])
 """, message="Every draw is the same"),
+        Wrong("torch.normal", "looks like rsample, but has no gradient", code="""
+def reparameterize(mu, logvar):
+    return torch.normal(mu, (0.5 * logvar).exp())
+""", message="passes no gradient on"),
     ],
     "vae_loss": [
         Wrong("the bound itself", "the ELBO is returned, not its negative", code="""
@@ -83,6 +115,18 @@ def vae_loss(log_p, kl):
 def vae_loss(log_p, kl):
     return (kl - log_p.flatten(1).sum(1)).sum()
 """, message="You summed over the images"),
+        Wrong("reconstruction summed over all", "sum() without an axis", code="""
+def vae_loss(log_p, kl):
+    return kl.mean() - log_p.sum()
+""", message="is summed over the images, the KL is averaged"),
+        Wrong("KL summed over all", "sum() of the KL, mean of the rest", code="""
+def vae_loss(log_p, kl):
+    return kl.sum() - log_p.flatten(1).sum(1).mean()
+""", message="β is 6"),
+        Wrong("no KL", "the reconstruction alone", code="""
+def vae_loss(log_p, kl):
+    return -log_p.flatten(1).sum(1).mean()
+""", message="Where is the KL"),
     ],
     "iw_bound": [
         Wrong("mean of logs", "the mean moved out of the logarithm", code="""
@@ -105,6 +149,22 @@ def iw_bound(log_joint, log_q):
 def iw_bound(log_joint, log_q):
     return torch.logsumexp(log_joint - log_q, 1) - math.log(log_q.shape[1])
 """, message="The codes are along dimension 0"),
+        Wrong("quotient of sums", "logsumexp of each argument", code="""
+def iw_bound(log_joint, log_q):
+    return log_joint.logsumexp(0) - log_q.logsumexp(0)
+""", message="sum of the p by the sum of the q"),
+        Wrong("q over p", "the difference the other way round", code="""
+def iw_bound(log_joint, log_q):
+    return torch.logsumexp(log_q - log_joint, 0) - math.log(len(log_q))
+""", message="Your weights are q/p"),
+        Wrong("largest weight", "max in place of the sum", code="""
+def iw_bound(log_joint, log_q):
+    return (log_joint - log_q).max(0).values - math.log(len(log_q))
+""", message="Only the largest weight"),
+        Wrong("eps", "a small number against log 0", code="""
+def iw_bound(log_joint, log_q):
+    return ((log_joint - log_q).exp() + 1e-30).mean(0).log()
+""", message="has taken the weights' place"),
     ],
 }
 
