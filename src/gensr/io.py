@@ -173,14 +173,21 @@ def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def check_suffix(path: str | os.PathLike) -> None:
+def check_suffix(path: str | os.PathLike, *, force: bool = True) -> None:
     """Raise `ImageError` when we cannot write this kind of file there; call it before hours of work, not after."""
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use one of {' '.join(SUFFIXES)}")
+    check_place(path, force=force)
+
+
+def check_place(path: Path, *, force: bool) -> None:
+    """Raise `ImageError` when no file can be written there, or one is there that only `force` would overwrite."""
     if not path.parent.is_dir():
         raise ImageError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise ImageError(f"{path}: is a folder, expected a file to write")
     if not os.access(path.parent, os.W_OK):
         raise ImageError(f"{path}: no permission to write in {path.parent}")
+    if path.exists() and not force:
+        raise ImageError(f"{path}: exists already; --force overwrites it")

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from gensr.cli.enlarge import Enlarger, check_output, enlarge, enlarger, methods, to_tensor
+from gensr.cli.enlarge import Enlarger, enlarge, enlarger, methods, to_tensor
 from gensr.cli.evaluate import Row, score, shrink
-from gensr.io import ImageError, Picture, read_image, whole_file
+from gensr.io import ImageError, Picture, check_place, read_image, whole_file
 from gensr.metrics import lr_psnr
 
 MAX_SHOWN = 4_194_304  # output pixels on the page
@@ -35,7 +35,7 @@ def compare(photo: Path, output: Path, scale: int, *, reference: bool, crop: str
     """
     if output.suffix.lower() not in (".html", ".htm"):
         raise ImageError(f"{output}: expected a name that ends in .html")
-    check_output(output, force=force)
+    check_place(output, force=force)
     hows = [enlarger(m, scale, ensemble=ensemble) for m in methods(scale)]
     x = read_image(photo)
     y = x

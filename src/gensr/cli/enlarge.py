@@ -116,18 +116,6 @@ def _is_late(net: nn.Module) -> bool:
     return any(isinstance(m, nn.PixelShuffle) for m in net.modules())
 
 
-def check_output(path: Path, *, force: bool) -> None:
-    """Raise `ImageError` where a page or a table cannot be written, before the work begins."""
-    if not path.parent.is_dir():
-        raise ImageError(f"{path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ImageError(f"{path}: is a folder, expected a file to write")
-    if path.exists() and not force:
-        raise ImageError(f"{path}: exists already; --force overwrites it")
-    if not os.access(path.parent, os.W_OK):
-        raise ImageError(f"{path}: no permission to write in {path.parent}")
-
-
 def check_size(path: Path, color: Tensor, scale: int) -> None:
     """Raise `ImageError` where the enlarged picture is more than we, or the format, can hold."""
     h, w = color.shape[-2] * scale, color.shape[-1] * scale

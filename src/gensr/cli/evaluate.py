@@ -10,9 +10,9 @@ import torch
 from tqdm import tqdm
 
 from gensr import weights
-from gensr.cli.enlarge import Enlarger, check_output, enlarge, enlarger, to_tensor
+from gensr.cli.enlarge import Enlarger, enlarge, enlarger, to_tensor
 from gensr.data.photos import crop_to_multiple
-from gensr.io import SUFFIXES, ImageError, Picture, read_image, whole_file
+from gensr.io import SUFFIXES, ImageError, Picture, check_place, read_image, whole_file
 from gensr.metrics import lr_psnr, sr_scores
 from gensr.resize import imresize
 
@@ -57,7 +57,7 @@ def evaluate(name: str, folder: Path, csv: Path | None, *, ensemble: bool, force
     if not split:
         raise ValueError(f"NAME: expected a weight such as edsr_x4 or bicubic_x4, got {name!r}")
     if csv is not None:
-        check_output(csv, force=force)
+        check_place(csv, force=force)
     if not folder.is_dir():
         raise ImageError(f"{folder}: {'is a file, expected a folder' if folder.exists() else 'no such folder'}")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)

@@ -14,9 +14,7 @@ def upscale(photo: Path, output: Path | None, method: str, scale: int, *, ensemb
         ImageError: what cannot be read or written. ValueError: another method or factor. WeightsError: a damaged weight.
     """
     output = output or photo.with_name(f"{photo.stem}_x{scale}.png")
-    check_suffix(output)
-    if output.exists() and not force:
-        raise ImageError(f"{output}: exists already; --force overwrites it")
+    check_suffix(output, force=force)
     how = enlarger(method, scale, ensemble=ensemble, tile=tile)
     picture = read_picture(photo)
     check_size(output, picture.color, scale)
