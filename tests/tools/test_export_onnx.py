@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from gensr import weights
+from gensr.data.photos import EXAMPLES, crop_to_multiple, example
 from gensr.nets import SubPixelNet
 from gensr.operators import Downsample
+from gensr.resize import imresize
 from gensr.superres.affine import AffineProjection
 from tests.site.conftest import load_tool
 
@@ -44,6 +47,16 @@ def test_the_exported_projection_is_the_exact_one(tool, net, tmp_path):
             assert np.abs(made - net(y).numpy()).max() < 1e-4
             assert (A(net.network(y)) - y).abs().max() > 0.1, "the projection has nothing to do"
         assert (A(torch.from_numpy(made)) - y).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("weight, most", [("affmse_x4", 0.002), ("affgan_x4", 0.004)])
+def test_what_cutting_off_the_inverse_costs_on_photographs(tool, weight, most):
+    """In grey levels; the chapter amortised-map tells these figures."""
+    net = weights.load(weight)
+    for name in EXAMPLES:
+        y = imresize(crop_to_multiple(example(name), 4), 1 / 4)
+        with torch.no_grad():
+            assert 255 * (tool.Projected(net)(y) - net(y)).abs().max() < most
 
 
 @pytest.mark.slow
