@@ -1,17 +1,14 @@
 """A chapter as slides: from the disk, with no network, formulas set, arrow keys working."""
 
-import importlib.util
 import subprocess
 import sys
 
 import nbformat
 import pytest
 
-from tests.site.conftest import ROOT
+from tests.site.conftest import ROOT, load_tool
 
-_spec = importlib.util.spec_from_file_location("slides_tool", ROOT / "tools" / "slides.py")
-tool = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tool)
+tool = load_tool("slides")
 CHAPTERS = sorted(p.stem for p in (ROOT / "book" / "chapters").glob("*.ipynb"))
 
 
